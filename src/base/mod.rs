@@ -1,0 +1,8 @@
+//! What every floor above stands on: time, chance, secrets, addresses, digests.
+
+pub mod digest;
+pub mod gather;
+pub mod net;
+pub mod random;
+pub mod secret;
+pub mod time;

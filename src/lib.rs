@@ -1,0 +1,36 @@
+//! scopegate: an OAuth 2.0 gateway. It lets a request through to an API only if its access token
+//! allows it.
+//!
+//! # The map
+//! The folders are the way a request takes:
+//! ```text
+//!             server/            route/     credential/  verify/             policy/     headers/         upstream/
+//!  TCP ─► accept ─► tls ─► connection ─► find ─► extract ─► jwt│introspection ─► decide ─► sanitize+edit ─► forward ─► response
+//!         limits    ALPN      h1/h2      pure    pure       async shell           pure      pure             async shell
+//!                  any stage: Err(Rejection) ─────► reject/: status + WWW-Authenticate + problem body
+//!  one pipeline: gateway::Route::authorize(parts, now, seen) -> Result<Admission, Rejection>, the Permit in it
+//! ```
+//!
+//! # Invariants
+//! Each has a test of its number in `tests/gateway/invariants.rs`.
+//! 1. No upstream call without a [`policy::Permit`], and only `policy` makes one.
+//! 2. A raw token lives from `credential` to `verify` and in the forwarded header; everywhere else
+//!    there is only its digest.
+//! 3. A cached verdict never outlives `exp`, its key, its verifier's settings, or the operator's cap.
+//! 4. A verdict is about the token alone: what a route requires is decided for every request.
+//! 5. Unknown means refuse: an authorization server that cannot be asked is 503, never 200 or 401.
+//! 6. One unseen token in many concurrent requests is one introspection call; one unknown `kid` is
+//!    at most one fetch per cool-down.
+//! 7. The path that the route table saw is the path that the upstream gets.
+//! 8. Identity headers that a caller sent are gone before ours are set, in every spelling.
+//! 9. Every buffer, cache, queue, header, retry and wait has a bound with a name.
+//! 10. Time is an argument of every decision; only an outermost shell reads a clock.
+//! 11. Nothing that came from the network is a metric label.
+//!
+//! # Floors
+//! The modules stand below from the ground up, and each imports only from those above it in this
+//! list: `tests/architecture.rs` reads this file and every `use crate::`.
+
+// Floor 0: nouns.
+pub mod base;
+pub mod oauth;

@@ -1,0 +1,313 @@
+//! Claims as JSON, read strictly: no member twice, and a wrong type is never "absent".
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use super::{Audience, ScopeSet};
+use crate::base::time::UnixSeconds;
+
+/// A JSON object without repeated members: a token's header or claims, an introspection answer,
+/// a token answer, server metadata.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Claims(Map<String, Value>);
+
+/// Why a text is not a JSON object that we accept, or a claim is not what its RFC says.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ClaimError {
+    /// Not UTF-8, not JSON, not an object, a member twice, nested too deeply, or a number out of
+    /// range.
+    NotAnObject,
+    /// The member of this name has another type than its RFC says.
+    WrongType(&'static str),
+}
+
+impl fmt::Display for ClaimError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotAnObject => formatter.write_str("not a JSON object with distinct members"),
+            Self::WrongType(name) => write!(formatter, "member {name} has the wrong type"),
+        }
+    }
+}
+
+impl std::error::Error for ClaimError {}
+
+impl Claims {
+    /// Reads a JSON object. A member that stands twice, at any depth, is an error: two readers
+    /// could take different ones (RFC 7519 §4). Nesting is bounded by serde_json at 128.
+    ///
+    /// # Errors
+    /// [`ClaimError::NotAnObject`].
+    pub fn parse(json: &[u8]) -> Result<Self, ClaimError> {
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let value = Distinct.deserialize(&mut reader).map_err(|_| ClaimError::NotAnObject)?;
+        reader.end().map_err(|_| ClaimError::NotAnObject)?;
+        match value {
+            Value::Object(members) => Ok(Self(members)),
+            _ => Err(ClaimError::NotAnObject),
+        }
+    }
+
+    /// The member of that name, whatever its type.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        self.0.get(name)
+    }
+
+    /// How many members there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// All members.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Value)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value))
+    }
+
+    /// Only the members named, as a cached verdict keeps them.
+    pub fn only(&self, names: &[Box<str>]) -> Self {
+        let kept = names.iter().filter_map(|name| self.0.get_key_value(&**name));
+        Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
+    }
+
+    /// A member that must be a string where it is present.
+    ///
+    /// # Errors
+    /// [`ClaimError::WrongType`], also for `null`.
+    pub fn string(&self, name: &'static str) -> Result<Option<&str>, ClaimError> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(ClaimError::WrongType(name)),
+        }
+    }
+
+    /// A NumericDate (RFC 7519 §2): a number, fraction and exponent allowed; the fraction is
+    /// dropped, and a date beyond `i64` is the last one there is.
+    ///
+    /// # Errors
+    /// [`ClaimError::WrongType`]: a date as a string is malformed, not absent.
+    pub fn numeric_date(&self, name: &'static str) -> Result<Option<UnixSeconds>, ClaimError> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Value::Number(number)) => Ok(Some(whole_seconds(number))),
+            Some(_) => Err(ClaimError::WrongType(name)),
+        }
+    }
+
+    /// The audiences in the member of that name: a string or an array of strings
+    /// (RFC 7519 §4.1.3). Absent and empty both give none.
+    ///
+    /// # Errors
+    /// [`ClaimError::WrongType`] for anything else, and for an array with something else in it.
+    pub fn audiences(&self, name: &str) -> Result<Box<[Audience]>, ClaimError> {
+        let wrong = ClaimError::WrongType("aud");
+        match self.0.get(name) {
+            None => Ok(Box::default()),
+            Some(Value::String(one)) => Ok(Box::new([Audience::new(one.as_str())])),
+            Some(Value::Array(many)) => {
+                let audience = |one: &Value| one.as_str().map(Audience::new).ok_or(wrong);
+                many.iter().map(audience).collect()
+            }
+            Some(_) => Err(wrong),
+        }
+    }
+
+    /// The scopes: `scope`, and where that is absent `scp`; each a string (RFC 8693 §4.2) or, as
+    /// seen in the wild, an array of strings. Never the union of both. `null` is none at all.
+    ///
+    /// # Errors
+    /// [`ClaimError::WrongType`] for any other type.
+    pub fn scopes(&self) -> Result<ScopeSet, ClaimError> {
+        let wrong = ClaimError::WrongType("scope");
+        match self.0.get("scope").or_else(|| self.0.get("scp")) {
+            None | Some(Value::Null) => Ok(ScopeSet::default()),
+            Some(Value::String(text)) => Ok(ScopeSet::from_claim(text)),
+            Some(Value::Array(many)) if many.iter().all(Value::is_string) => {
+                Ok(many.iter().filter_map(|one| one.as_str()?.parse().ok()).collect())
+            }
+            Some(_) => Err(wrong),
+        }
+    }
+}
+
+fn whole_seconds(number: &Number) -> UnixSeconds {
+    #[expect(clippy::cast_possible_truncation, reason = "`as` saturates, which is what is wanted")]
+    let fraction_dropped = |float: f64| float.floor() as i64;
+    UnixSeconds::new(
+        number
+            .as_i64()
+            .or_else(|| number.as_u64().map(|_| i64::MAX))
+            .or_else(|| number.as_f64().map(fraction_dropped))
+            .unwrap_or(i64::MIN),
+    )
+}
+
+/// Deserializes a [`Value`] in which no object has a member twice.
+struct Distinct;
+
+impl<'de> DeserializeSeed<'de> for Distinct {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
+        reader.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Distinct {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON whose objects have distinct members")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_string<E>(self, value: String) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut array = Vec::new();
+        while let Some(item) = items.next_element_seed(Distinct)? {
+            array.push(item);
+        }
+        Ok(Value::Array(array))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let mut object = Map::new();
+        while let Some(name) = members.next_key::<String>()? {
+            let value = members.next_value_seed(Distinct)?;
+            if object.insert(name, value).is_some() {
+                return Err(A::Error::custom("a member stands twice"));
+            }
+        }
+        Ok(Value::Object(object))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claims(json: &str) -> Claims {
+        Claims::parse(json.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn rfc7519_4_a_member_twice_is_refused_at_any_depth() {
+        for json in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"x":{"a":1,"a":2}}"#,
+            r#"{"x":[{"a":1,"\u0061":2}]}"#,
+            "[]",
+            "\"text\"",
+            "",
+            "{}x",
+            r#"{"exp":1e999}"#,
+        ] {
+            assert_eq!(Claims::parse(json.as_bytes()), Err(ClaimError::NotAnObject), "{json}");
+        }
+        assert_eq!(Claims::parse(b"{\"a\":\"\xff\"}"), Err(ClaimError::NotAnObject));
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
+        assert_eq!(Claims::parse(deep.as_bytes()), Err(ClaimError::NotAnObject));
+    }
+
+    #[test]
+    fn rfc7519_2_a_numeric_date_is_a_number_and_nothing_else() {
+        let date =
+            |json: &str| claims(json).numeric_date("exp").map(|date| date.map(|at| at.get()));
+        #[rustfmt::skip]
+        let cases = [
+            (r#"{}"#,                        Ok(None)),
+            (r#"{"exp":1700000000}"#,        Ok(Some(1_700_000_000))),
+            (r#"{"exp":1700000000.5}"#,      Ok(Some(1_700_000_000))),
+            (r#"{"exp":1.7e9}"#,             Ok(Some(1_700_000_000))),
+            (r#"{"exp":-1}"#,                Ok(Some(-1))),
+            (r#"{"exp":-0.5}"#,              Ok(Some(-1))),
+            (r#"{"exp":1e300}"#,             Ok(Some(i64::MAX))),
+            (r#"{"exp":18446744073709551615}"#, Ok(Some(i64::MAX))),
+            (r#"{"exp":"1700000000"}"#,      Err(ClaimError::WrongType("exp"))),
+            (r#"{"exp":null}"#,              Err(ClaimError::WrongType("exp"))),
+            (r#"{"exp":true}"#,              Err(ClaimError::WrongType("exp"))),
+            (r#"{"exp":[1]}"#,               Err(ClaimError::WrongType("exp"))),
+            (r#"{"exp":{}}"#,                Err(ClaimError::WrongType("exp"))),
+        ];
+        for (json, expected) in cases {
+            assert_eq!(date(json), expected, "{json}");
+        }
+    }
+
+    #[test]
+    fn rfc7519_4_1_3_an_audience_is_a_string_or_an_array_of_strings() {
+        let audiences = |json: &str| {
+            let found = claims(json).audiences("aud")?;
+            Ok(found.iter().map(|one| one.as_str().to_owned()).collect::<Vec<_>>().join("|"))
+        };
+        let wrong = Err(ClaimError::WrongType("aud"));
+        for (json, expected) in [
+            (r#"{}"#, Ok("")),
+            (r#"{"aud":[]}"#, Ok("")),
+            (r#"{"aud":"a"}"#, Ok("a")),
+            (r#"{"aud":["a","b"]}"#, Ok("a|b")),
+            (r#"{"aud":[["a"]]}"#, wrong),
+            (r#"{"aud":["a",1]}"#, wrong),
+            (r#"{"aud":1}"#, wrong),
+            (r#"{"aud":null}"#, wrong),
+        ] {
+            assert_eq!(audiences(json), expected.map(str::to_owned), "{json}");
+        }
+    }
+
+    #[test]
+    fn scope_and_scp_strings_and_lists_give_one_set() {
+        let wrong = Err(ClaimError::WrongType("scope"));
+        for (json, expected) in [
+            (r#"{}"#, Ok("")),
+            (r#"{"scope":null}"#, Ok("")),
+            (r#"{"scope":""}"#, Ok("")),
+            (r#"{"scope":"b a a"}"#, Ok("a b")),
+            (r#"{"scope":["b","a"]}"#, Ok("a b")),
+            (r#"{"scp":"a b"}"#, Ok("a b")),
+            (r#"{"scp":["a"]}"#, Ok("a")),
+            (r#"{"scope":"a","scp":"b"}"#, Ok("a")),
+            (r#"{"scope":["a b"]}"#, Ok("")),
+            (r#"{"scope":["a",1]}"#, wrong),
+            (r#"{"scope":1}"#, wrong),
+            (r#"{"scope":{"a":1}}"#, wrong),
+            (r#"{"scope":true}"#, wrong),
+        ] {
+            let scopes = claims(json).scopes().map(|scopes| scopes.to_string());
+            assert_eq!(scopes, expected.map(str::to_owned), "{json}");
+        }
+    }
+}

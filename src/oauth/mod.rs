@@ -1,0 +1,15 @@
+//! The nouns of OAuth 2.0, as types that cannot hold what the RFCs forbid.
+
+pub mod algorithm;
+pub mod claims;
+pub mod names;
+pub mod scope;
+pub mod token;
+pub mod verified;
+
+pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
+pub use claims::{ClaimError, Claims};
+pub use names::{Audience, ClientId, Issuer, Plaintext};
+pub use scope::{Scope, ScopeSet};
+pub use token::{RawToken, TokenDigest};
+pub use verified::{Audiences, ServerId, TokenKind, Validity, VerifiedToken};

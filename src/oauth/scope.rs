@@ -1,0 +1,200 @@
+//! Scopes and sets of them (RFC 6749 §3.3).
+
+use std::fmt;
+use std::str::FromStr;
+
+/// One scope (RFC 6749 §3.3): printable ASCII without space, `"` and `\`; at most 256 bytes.
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Scope(Box<str>);
+
+impl Scope {
+    /// The scope as it is written in a token. Case counts.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a text is not a scope.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum InvalidScope {
+    /// Empty, or over the limit; the length in bytes.
+    Length(usize),
+    /// The byte at this offset is not allowed.
+    Byte {
+        /// Offset in bytes.
+        at: usize,
+    },
+}
+
+impl fmt::Display for InvalidScope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(0) => formatter.write_str("a scope cannot be empty (RFC 6749 §3.3)"),
+            Self::Length(length) => {
+                write!(formatter, "a scope has at most {SCOPE_MAX_BYTES} bytes, this has {length}")
+            }
+            Self::Byte { at } => write!(
+                formatter,
+                "character {} is not allowed in a scope (RFC 6749 §3.3): no space, no \" and \\, \
+                 only printable ASCII; write two scopes as two strings",
+                at + 1
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InvalidScope {}
+
+impl FromStr for Scope {
+    type Err = InvalidScope;
+
+    fn from_str(text: &str) -> Result<Self, InvalidScope> {
+        if text.is_empty() || SCOPE_MAX_BYTES < text.len() {
+            return Err(InvalidScope::Length(text.len()));
+        }
+        match text.bytes().position(|byte| !is_scope_byte(byte)) {
+            Some(at) => Err(InvalidScope::Byte { at }),
+            None => Ok(Self(text.into())),
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Scopes, sorted and without repeats: equality is set equality, and
+/// [`first_missing`](Self::first_missing) is one merge walk without allocation.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct ScopeSet(Box<[Scope]>);
+
+impl ScopeSet {
+    /// Reads a token's space-separated `scope`. Kind in reading and strict in granting: empty
+    /// pieces are dropped, and a piece outside the grammar grants nothing.
+    pub fn from_claim(text: &str) -> Self {
+        text.split(' ').filter_map(|piece| piece.parse().ok()).collect()
+    }
+
+    /// Whether there is no scope in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// How many scopes are in it.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The scopes in ascending order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Scope> {
+        self.0.iter()
+    }
+
+    /// Whether `scope` is in it.
+    pub fn contains(&self, scope: &Scope) -> bool {
+        self.0.binary_search(scope).is_ok()
+    }
+
+    /// The first scope of this set that `held` lacks: `None` if `held` covers all of it.
+    pub fn first_missing(&self, held: &Self) -> Option<&Scope> {
+        let mut held = held.0.iter().peekable();
+        self.0.iter().find(|wanted| {
+            while held.next_if(|scope| scope < wanted).is_some() {}
+            held.next_if_eq(wanted).is_none()
+        })
+    }
+
+    /// All scopes of this set that `held` lacks.
+    pub fn missing_from(&self, held: &Self) -> Self {
+        self.0.iter().filter(|scope| !held.contains(scope)).cloned().collect()
+    }
+
+    /// Whether the two sets have a scope in common.
+    pub fn intersects(&self, other: &Self) -> bool {
+        self.0.iter().any(|scope| other.contains(scope))
+    }
+}
+
+impl FromIterator<Scope> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
+        let mut scopes: Vec<Scope> = scopes.into_iter().collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        Self(scopes.into())
+    }
+}
+
+impl fmt::Display for ScopeSet {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, scope) in self.0.iter().enumerate() {
+            if index > 0 {
+                formatter.write_str(" ")?;
+            }
+            formatter.write_str(scope.as_str())?;
+        }
+        Ok(())
+    }
+}
+
+/// Longer than any scope seen in use, URIs included.
+pub const SCOPE_MAX_BYTES: usize = 256;
+
+/// `scope-token` of RFC 6749 §3.3: `%x21 / %x23-5B / %x5D-7E`.
+const fn is_scope_byte(byte: u8) -> bool {
+    matches!(byte, 0x21 | 0x23..=0x5B | 0x5D..=0x7E)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rfc6749_3_3_a_scope_is_printable_ascii_without_space_quote_and_backslash() {
+        assert!("urn:a/b?c=d!".parse::<Scope>().is_ok());
+        for (text, expected) in [
+            ("", InvalidScope::Length(0)),
+            ("a b", InvalidScope::Byte { at: 1 }),
+            ("\"", InvalidScope::Byte { at: 0 }),
+            ("a\\", InvalidScope::Byte { at: 1 }),
+            ("é", InvalidScope::Byte { at: 0 }),
+            ("\u{7f}", InvalidScope::Byte { at: 0 }),
+        ] {
+            assert_eq!(text.parse::<Scope>(), Err(expected), "{text:?}");
+        }
+        assert_eq!("a".repeat(257).parse::<Scope>(), Err(InvalidScope::Length(257)));
+    }
+
+    #[test]
+    fn order_and_repeats_mean_nothing() {
+        assert_eq!(ScopeSet::from_claim("b a a"), ScopeSet::from_claim("a b"));
+        assert_eq!(ScopeSet::from_claim("b a a").to_string(), "a b");
+    }
+
+    #[test]
+    fn scopes_are_a_set_of_whole_words() {
+        #[rustfmt::skip]
+        let cases = [
+            // claim                            required              held                      missing
+            ("every scope is held",             "read",               "read write",             None),
+            ("nothing is required",             "",                   "",                       None),
+            ("the second one is lacking",       "read write",         "read",                   Some("write")),
+            ("the first one is lacking",        "a z",                "z",                      Some("a")),
+            ("a longer scope is another one",   "orders:read",        "orders:readonly",        Some("orders:read")),
+            ("a shorter scope is another one",  "orders:read",        "orders:rea",             Some("orders:read")),
+            ("case counts",                     "orders:read",        "Orders:Read",            Some("orders:read")),
+            ("a part inside is not the whole",  "admin",              "superadmin",             Some("admin")),
+            ("double spaces are dropped",       "a b",                " a  b ",                 None),
+            ("a tab does not separate",         "a",                  "a\tb",                   Some("a")),
+        ];
+        for (claim, required, held, missing) in cases {
+            let required = ScopeSet::from_claim(required);
+            let held = ScopeSet::from_claim(held);
+            let found = required.first_missing(&held).map(Scope::as_str);
+            assert_eq!(found, missing, "{claim}");
+            let all = required.missing_from(&held);
+            assert_eq!(all.is_empty(), missing.is_none(), "{claim}");
+        }
+    }
+}
