@@ -34,3 +34,5 @@
 // Floor 0: nouns.
 pub mod base;
 pub mod oauth;
+// Floor 1: the deciding core: pure, no clock, no I/O, no logging.
+pub mod reject;

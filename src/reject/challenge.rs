@@ -1,0 +1,361 @@
+//! The `WWW-Authenticate` lines of a refusal (RFC 9110 §11.6.1).
+//!
+//! # What holds
+//! * Every 401, and every 400 and 403 about a credential, has a challenge; nothing else has one.
+//! * There is one line for each scheme that the route accepts, and an error stands only in that
+//!   of the scheme which the caller used.
+//! * No credential, no error (RFC 6750 §3.1). Basic knows no error at all (RFC 7617 §2).
+//! * What is written is a checked realm, checked scopes and constants: nothing of the request.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use http::HeaderValue;
+
+use super::{MalformedCredential, Rejection};
+use crate::oauth::ScopeSet;
+
+/// Which credentials a route takes: its `accept`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Accept {
+    /// An access token (RFC 6750).
+    pub bearer: bool,
+    /// A caller's key and secret (RFC 7617).
+    pub basic: bool,
+}
+
+/// A scheme of `Authorization`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scheme {
+    /// RFC 6750.
+    Bearer,
+    /// RFC 7617.
+    Basic,
+}
+
+/// What a challenge says beside the refusal itself.
+#[derive(Clone, Copy, Debug)]
+pub struct ChallengeContext<'a> {
+    /// The realm of every challenge.
+    pub realm: &'a Realm,
+    /// What the route takes.
+    pub accept: Accept,
+    /// What the route needs, as it is told to a caller without credential:
+    /// `Requirement::challenge_scopes`.
+    pub scopes: &'a ScopeSet,
+    /// The scheme of the credential that was found; `None` if it did not come so far.
+    pub used: Option<Scheme>,
+}
+
+impl<'a> ChallengeContext<'a> {
+    /// For a request that no route, or a public one, was found for.
+    pub fn outside_routes(realm: &'a Realm) -> Self {
+        static NO_SCOPES: LazyLock<ScopeSet> = LazyLock::new(ScopeSet::default);
+        let accept = Accept { bearer: true, basic: false };
+        Self { realm, accept, scopes: &NO_SCOPES, used: None }
+    }
+}
+
+/// A protection space (RFC 9110 §11.5): printable ASCII, at most 256 bytes.
+///
+/// It holds the quoted-string that challenges carry, so that nothing is escaped per request.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Realm(Box<str>);
+
+/// Why a text is no realm.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum InvalidRealm {
+    /// Empty, or over the limit; the length in bytes.
+    Length(usize),
+    /// The character that starts at this offset is a control or not ASCII.
+    Character {
+        /// Offset in bytes.
+        at: usize,
+    },
+}
+
+impl fmt::Display for InvalidRealm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Length(0) => formatter.write_str("a realm cannot be empty"),
+            Self::Length(length) => {
+                write!(formatter, "a realm has at most {REALM_MAX_BYTES} bytes, this has {length}")
+            }
+            Self::Character { at } => write!(
+                formatter,
+                "character {} is not allowed in a realm: only printable ASCII, since a field \
+                 cannot carry more in a way that all clients read alike (RFC 9110 section 5.5)",
+                at + 1
+            ),
+        }
+    }
+}
+
+impl std::error::Error for InvalidRealm {}
+
+impl FromStr for Realm {
+    type Err = InvalidRealm;
+
+    fn from_str(text: &str) -> Result<Self, InvalidRealm> {
+        if text.is_empty() || REALM_MAX_BYTES < text.len() {
+            return Err(InvalidRealm::Length(text.len()));
+        }
+        // Every byte before the first bad one is ASCII, so the offset is that of a character.
+        if let Some(at) = text.bytes().position(|byte| !matches!(byte, b' '..=b'~')) {
+            return Err(InvalidRealm::Character { at });
+        }
+        let mut quoted = String::with_capacity(text.len() + 2);
+        quoted.push('"');
+        for character in text.chars() {
+            if matches!(character, '"' | '\\') {
+                quoted.push('\\');
+            }
+            quoted.push(character);
+        }
+        quoted.push('"');
+        Ok(Self(quoted.into()))
+    }
+}
+
+/// `scopegate`.
+impl Default for Realm {
+    fn default() -> Self {
+        Self("\"scopegate\"".into())
+    }
+}
+
+impl Realm {
+    /// The quoted-string, quotes included (RFC 9110 §5.6.4).
+    pub fn quoted(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What the Bearer line says beside the realm.
+enum BearerPart<'a> {
+    Scope(&'a ScopeSet),
+    Nothing,
+    Error(&'static str, &'static str),
+    InsufficientScope(&'a ScopeSet),
+}
+
+impl Rejection {
+    /// The values of `WWW-Authenticate`, one per line; empty where a credential would change
+    /// nothing.
+    pub fn challenges(&self, context: &ChallengeContext<'_>) -> Vec<HeaderValue> {
+        if !self.is_about_credential() {
+            return Vec::new();
+        }
+        let Accept { bearer, basic } = context.accept;
+        let refused_basic = matches!(self, Self::BasicRefused);
+        let basic = basic || refused_basic;
+        // A 401 must have a challenge (RFC 9110 §15.5.2), even if nothing were accepted.
+        let bearer = (bearer && !refused_basic) || !basic;
+        let bearer = bearer.then(|| bearer_line(context.realm, &self.bearer_part(context)));
+        let basic = basic.then(|| basic_line(context.realm));
+        // Each is printable ASCII by its parts, so none is dropped.
+        bearer
+            .into_iter()
+            .chain(basic)
+            .filter_map(|line| HeaderValue::try_from(line).ok())
+            .collect()
+    }
+
+    const fn is_about_credential(&self) -> bool {
+        match self {
+            Self::CredentialMissing
+            | Self::CredentialMalformed(_)
+            | Self::TokenInvalid(_)
+            | Self::BasicRefused
+            | Self::ScopeInsufficient(_)
+            | Self::ClaimsInsufficient => true,
+            Self::RequestMalformed(_)
+            | Self::RouteUnknown
+            | Self::MethodNotAllowed(_)
+            | Self::NotSupported(_)
+            | Self::Misdirected
+            | Self::TooLarge(_)
+            | Self::TooSlow
+            | Self::VerifierUnavailable(_)
+            | Self::OwnClientRefused(_)
+            | Self::UpstreamFailed(_) => false,
+        }
+    }
+
+    fn bearer_part<'a>(&'a self, context: &ChallengeContext<'a>) -> BearerPart<'a> {
+        if matches!(self, Self::ClaimsInsufficient) {
+            // Naming scopes here would read as "ask for these".
+            return BearerPart::Nothing;
+        }
+        if self.scheme(context) == Some(Scheme::Basic) {
+            return BearerPart::Scope(context.scopes);
+        }
+        if let Self::ScopeInsufficient(needed) = self {
+            return BearerPart::InsufficientScope(needed);
+        }
+        match (self.error_code(), self.error_description()) {
+            (Some(code), Some(description)) => BearerPart::Error(code, description),
+            _ => BearerPart::Scope(context.scopes),
+        }
+    }
+
+    /// The scheme that the caller used, as far as refusal and context know.
+    fn scheme(&self, context: &ChallengeContext<'_>) -> Option<Scheme> {
+        let malformed_basic = Self::CredentialMalformed(MalformedCredential::Basic);
+        if *self == malformed_basic { Some(Scheme::Basic) } else { context.used }
+    }
+}
+
+fn bearer_line(realm: &Realm, part: &BearerPart<'_>) -> String {
+    let realm = realm.quoted();
+    match part {
+        BearerPart::Scope(scopes) if !scopes.is_empty() => {
+            format!("Bearer realm={realm}, scope=\"{scopes}\"")
+        }
+        BearerPart::Scope(_) | BearerPart::Nothing => format!("Bearer realm={realm}"),
+        BearerPart::Error(code, description) => {
+            format!("Bearer realm={realm}, error=\"{code}\", error_description=\"{description}\"")
+        }
+        BearerPart::InsufficientScope(scopes) => {
+            format!("Bearer realm={realm}, error=\"insufficient_scope\", scope=\"{scopes}\"")
+        }
+    }
+}
+
+/// RFC 7617 §2.1: we read UTF-8, and say so.
+fn basic_line(realm: &Realm) -> String {
+    format!("Basic realm={}, charset=\"UTF-8\"", realm.quoted())
+}
+
+/// Far longer than any name of a protection space.
+const REALM_MAX_BYTES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reject::tests::every_rejection;
+    use crate::reject::{InvalidToken, UpstreamFailure};
+
+    const BEARER: Accept = Accept { bearer: true, basic: false };
+    const BASIC: Accept = Accept { bearer: false, basic: true };
+    const BOTH: Accept = Accept { bearer: true, basic: true };
+    const NEITHER: Accept = Accept { bearer: false, basic: false };
+
+    fn challenges(
+        rejection: &Rejection,
+        accept: Accept,
+        scopes: &str,
+        used: Option<Scheme>,
+    ) -> Vec<String> {
+        let realm = "test".parse().unwrap();
+        let scopes = &ScopeSet::from_claim(scopes);
+        let context = ChallengeContext { realm: &realm, accept, scopes, used };
+        let lines = rejection.challenges(&context);
+        lines.iter().map(|line| line.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn rfc6750_3_each_refusal_has_the_challenges_that_fit() {
+        use {MalformedCredential as C, Rejection as R};
+        let lacking = || R::ScopeInsufficient(ScopeSet::from_claim("b a"));
+        let expired = || R::TokenInvalid(InvalidToken::Expired);
+        let malformed = R::CredentialMalformed;
+        let (bearer, basic) = (Some(Scheme::Bearer), Some(Scheme::Basic));
+        let realm = r#"Bearer realm="test""#;
+        let scope = r#"Bearer realm="test", scope="a b""#;
+        let invalid = r#"Bearer realm="test", error="invalid_token", error_description="the token has expired""#;
+        let request = r#"Bearer realm="test", error="invalid_request", error_description="a token in the query is not accepted""#;
+        let lacks = r#"Bearer realm="test", error="insufficient_scope", scope="a b""#;
+        let pair = r#"Basic realm="test", charset="UTF-8""#;
+        let cases = [
+            // claim                             refusal                accepted needed  used    lines
+            ("missing, no scope needed",         R::CredentialMissing,  BEARER,  "",     None,   vec![realm]),
+            ("missing, scopes needed",           R::CredentialMissing,  BEARER,  "b a",  None,   vec![scope]),
+            ("missing, both accepted",           R::CredentialMissing,  BOTH,    "a b",  None,   vec![scope, pair]),
+            ("missing, Basic only",              R::CredentialMissing,  BASIC,   "a b",  None,   vec![pair]),
+            ("missing, nothing accepted",        R::CredentialMissing,  NEITHER, "",     None,   vec![realm]),
+            ("in the query",                     malformed(C::InQuery), BEARER,  "a b",  None,   vec![request]),
+            ("in the query, both accepted",      malformed(C::InQuery), BOTH,    "a b",  None,   vec![request, pair]),
+            ("bad Basic has no error parameter", malformed(C::Basic),   BOTH,    "a b",  None,   vec![scope, pair]),
+            ("bad Basic, Basic only",            malformed(C::Basic),   BASIC,   "a b",  None,   vec![pair]),
+            ("expired",                          expired(),             BEARER,  "a b",  bearer, vec![invalid]),
+            ("expired, both accepted",           expired(),             BOTH,    "a b",  bearer, vec![invalid, pair]),
+            ("issued for Basic, yet invalid",    expired(),             BOTH,    "a b",  basic,  vec![scope, pair]),
+            ("scopes",                           lacking(),             BEARER,  "a b",  bearer, vec![lacks]),
+            ("scopes, both accepted",            lacking(),             BOTH,    "a b",  bearer, vec![lacks, pair]),
+            ("scopes of a Basic caller",         lacking(),             BOTH,    "a b",  basic,  vec![scope, pair]),
+            ("scopes, Basic only",               lacking(),             BASIC,   "a b",  basic,  vec![pair]),
+            ("claims: no error, no scope",       R::ClaimsInsufficient, BEARER,  "a b",  bearer, vec![realm]),
+            ("claims, both accepted",            R::ClaimsInsufficient, BOTH,    "a b",  bearer, vec![realm, pair]),
+            ("wrong key and secret",             R::BasicRefused,       BOTH,    "a b",  basic,  vec![pair]),
+            ("an upstream that failed",          R::UpstreamFailed(UpstreamFailure::Reset), BOTH, "a", bearer, vec![]),
+        ];
+        for (claim, rejection, accept, scopes, used, expected) in cases {
+            assert_eq!(challenges(&rejection, accept, scopes, used), expected, "{claim}");
+        }
+    }
+
+    #[test]
+    fn rfc9110_15_5_2_every_401_has_a_challenge_and_no_scheme_stands_twice() {
+        for rejection in every_rejection() {
+            for accept in [BEARER, BASIC, BOTH, NEITHER] {
+                for used in [None, Some(Scheme::Bearer), Some(Scheme::Basic)] {
+                    let lines = challenges(&rejection, accept, "a", used);
+                    let about_credential = matches!(rejection.status().as_u16(), 401 | 403)
+                        || rejection.error_code().is_some();
+                    assert_eq!(!lines.is_empty(), about_credential, "{rejection:?}");
+                    let count = |name| lines.iter().filter(|line| line.starts_with(name)).count();
+                    assert!(count("Bearer ") <= 1 && count("Basic ") <= 1, "{lines:?}");
+                    assert_eq!(count("Bearer ") + count("Basic "), lines.len(), "{lines:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rfc7617_2_basic_never_carries_an_error_and_rfc6750_3_1_neither_does_a_missing_one() {
+        for rejection in every_rejection() {
+            for line in challenges(&rejection, BOTH, "a", Some(Scheme::Bearer)) {
+                let may = line.starts_with("Bearer ") && rejection.error_code().is_some();
+                assert!(may || !line.contains("error"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn rfc9110_11_2_no_parameter_stands_twice_in_a_challenge() {
+        for rejection in every_rejection() {
+            for line in challenges(&rejection, BOTH, "a b", Some(Scheme::Bearer)) {
+                for name in [" realm=", " scope=", " error=", " error_description=", " charset="] {
+                    assert!(line.matches(name).count() <= 1, "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rfc9110_11_5_a_realm_is_quoted_and_escaped() {
+        let realm: Realm = r#"a "b" \c"#.parse().unwrap();
+        assert_eq!(realm.quoted(), r#""a \"b\" \\c""#);
+        let context = ChallengeContext::outside_routes(&realm);
+        let lines = Rejection::CredentialMissing.challenges(&context);
+        assert_eq!(lines, [r#"Bearer realm="a \"b\" \\c""#]);
+    }
+
+    #[test]
+    fn a_realm_is_printable_ascii() {
+        let long = "r".repeat(REALM_MAX_BYTES + 1);
+        for (text, expected) in [
+            ("", InvalidRealm::Length(0)),
+            (long.as_str(), InvalidRealm::Length(257)),
+            ("a\tb", InvalidRealm::Character { at: 1 }),
+            ("a\r\nx: y", InvalidRealm::Character { at: 1 }),
+            ("\u{7f}", InvalidRealm::Character { at: 0 }),
+            ("aé", InvalidRealm::Character { at: 1 }),
+        ] {
+            assert_eq!(text.parse::<Realm>(), Err(expected), "{text:?}");
+        }
+    }
+}
