@@ -36,3 +36,4 @@ pub mod base;
 pub mod oauth;
 // Floor 1: the deciding core: pure, no clock, no I/O, no logging.
 pub mod reject;
+pub mod route;

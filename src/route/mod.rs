@@ -1,0 +1,17 @@
+//! Which route a request takes: pure, and the same for every door.
+//!
+//! A request's host and path are brought into their normal forms first ([`NormalHost`],
+//! [`NormalPath`]), or the request is refused; [`Table::find`] sees nothing else, and the upstream
+//! gets the very path that it saw.
+
+mod host;
+mod method;
+mod path;
+mod pattern;
+mod table;
+
+pub use host::{HostPattern, InvalidHost, NormalHost};
+pub use method::{InvalidMethod, MethodSet};
+pub use path::{AmbiguousPath, NormalPath};
+pub use pattern::{InvalidPathPattern, PathPattern};
+pub use table::{Conflict, Miss, RouteKey, Table};
