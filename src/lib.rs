@@ -37,3 +37,5 @@ pub mod oauth;
 // Floor 1: the deciding core: pure, no clock, no I/O, no logging.
 pub mod reject;
 pub mod route;
+pub mod credential;
+pub mod policy;

@@ -1,0 +1,258 @@
+//! What a route asks of a token, and the proof that somebody decided.
+//!
+//! [`decide`] is pure: equal arguments, equal answer. It runs for every request, also where the
+//! token's verdict came from a cache: a verdict is about the token alone, never about a route.
+//!
+//! # What holds
+//! * Only this module makes a [`Permit`], and nothing reaches an upstream without one:
+//!
+//! ```compile_fail,E0451
+//! use scopegate::policy::Permit;
+//! let forged = Permit { token: None };
+//! ```
+//! ```
+//! use scopegate::policy::{Access, Permit, admit};
+//! let made: Permit = admit(&Access::Public).expect("the route is public");
+//! ```
+//! * Absent means refused: a token without scope, audience or claim has none.
+//!
+//! Cost of an allowed request: one merge walk over the scopes; no allocation.
+
+mod requirement;
+
+use std::sync::Arc;
+
+use crate::oauth::{Audience, Audiences, VerifiedToken};
+use crate::reject::{InvalidToken, Rejection};
+
+pub use requirement::{ClaimRequirement, Requirement};
+
+/// `access` of a route.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Access {
+    /// `"public"`: everybody, without a token.
+    Public,
+    /// Whoever has a token that carries this.
+    Token(Requirement),
+}
+
+/// The proof of a decision: no upstream call without one, and only this module makes it.
+#[derive(Clone, Debug)]
+pub struct Permit {
+    token: Option<Arc<VerifiedToken>>,
+}
+
+impl Permit {
+    /// Who was let in; `None` on a public route.
+    pub fn token(&self) -> Option<&VerifiedToken> {
+        self.token.as_deref()
+    }
+}
+
+/// A public route's permit.
+///
+/// # Errors
+/// [`Rejection::CredentialMissing`] where the route is not public.
+pub fn admit(access: &Access) -> Result<Permit, Rejection> {
+    match access {
+        Access::Public => Ok(Permit { token: None }),
+        Access::Token(_) => Err(Rejection::CredentialMissing),
+    }
+}
+
+/// Decides whether `token` opens a route that asks for `requirement`. `server_audiences` are
+/// those of the authorization server that vouched for the token; they hold unless the route names
+/// its own.
+///
+/// # Errors
+/// The first that fails of: audience (401: the token is not for us at all), scopes, claims (403).
+pub fn decide(
+    requirement: &Requirement,
+    token: Arc<VerifiedToken>,
+    server_audiences: &[Audience],
+) -> Result<Permit, Rejection> {
+    let ours = match requirement.audiences.as_slice() {
+        [] => server_audiences,
+        of_the_route => of_the_route,
+    };
+    if !names_one_of(&token.audiences, ours) {
+        return Err(Rejection::TokenInvalid(InvalidToken::Audience));
+    }
+    if !requirement.is_met_by_scopes(&token.scopes) {
+        return Err(Rejection::ScopeInsufficient(requirement.needed_beside(&token.scopes)));
+    }
+    if !requirement.claims.iter().all(|claim| claim.is_met_by(&token)) {
+        return Err(Rejection::ClaimsInsufficient);
+    }
+    Ok(Permit { token: Some(token) })
+}
+
+/// Whether a token is meant for one of `ours` (RFC 7519 §4.1.3): equal code point by code point.
+// Why not by prefix: an issuer that mints `https://api` would then open `https://api.evil`.
+fn names_one_of(audiences: &Audiences, ours: &[Audience]) -> bool {
+    match audiences {
+        Audiences::Named(named) => named.iter().any(|audience| ours.contains(audience)),
+        Audiences::MeantForUs => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::time::UnixSeconds;
+    use crate::oauth::{
+        Claims, ClientId, Issuer, Plaintext, RawToken, ScopeSet, ServerId, TokenKind, Validity,
+    };
+
+    pub(super) fn token(scopes: &str, claims: &str) -> VerifiedToken {
+        VerifiedToken {
+            digest: RawToken::new("t").digest(),
+            kind: TokenKind::Jwt,
+            server: ServerId::new(1),
+            issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
+            subject: Some("alice".into()),
+            client_id: Some(ClientId::new("reports")),
+            scopes: ScopeSet::from_claim(scopes),
+            audiences: Audiences::Named(audiences("https://api.test").into()),
+            validity: Validity { from: None, until: Some(UnixSeconds::new(1)) },
+            claims: Claims::parse(claims.as_bytes()).unwrap(),
+        }
+    }
+
+    fn audiences(text: &str) -> Vec<Audience> {
+        text.split_whitespace().map(Audience::new).collect()
+    }
+
+    fn requirement(scopes: &str, any_scope: &str) -> Requirement {
+        Requirement {
+            scopes: ScopeSet::from_claim(scopes),
+            any_scope: any_scope.split_whitespace().map(|scope| scope.parse().unwrap()).collect(),
+            ..Requirement::default()
+        }
+    }
+
+    /// `"allowed"`, or the reason and for scopes those that are named.
+    fn outcome(requirement: &Requirement, token: VerifiedToken, server: &[Audience]) -> String {
+        match decide(requirement, Arc::new(token), server) {
+            Ok(permit) => {
+                assert!(permit.token().is_some());
+                "allowed".to_owned()
+            }
+            Err(Rejection::ScopeInsufficient(needed)) => format!("needs {needed}"),
+            Err(refusal) => refusal.reason().to_owned(),
+        }
+    }
+
+    #[test]
+    fn decides_by_scopes() {
+        #[rustfmt::skip]
+        let cases = [
+            // claim                                all           any           held              outcome
+            ("nothing is asked for",                "",           "",           "",               "allowed"),
+            ("every scope is held",                 "read",       "",           "read write",     "allowed"),
+            ("order and repeats mean nothing",      "a b",        "",           "b a a",          "allowed"),
+            ("one scope is lacking: all are named", "read write", "",           "read",           "needs read write"),
+            ("no scope at all",                     "read",       "",           "",               "needs read"),
+            ("a longer scope is another one",       "orders:read", "",          "orders:readonly", "needs orders:read"),
+            ("case counts",                         "orders:read", "",          "Orders:Read",    "needs orders:read"),
+            ("a part inside is not the whole",      "admin",      "",           "superadmin",     "needs admin"),
+            ("the first of any",                    "",           "z a",        "z",              "allowed"),
+            ("the second of any",                   "",           "z a",        "a",              "allowed"),
+            ("none of any: the first is named",     "",           "z a",        "b",              "needs z"),
+            ("all and any",                         "read",       "z a",        "a read",         "allowed"),
+            ("all but none of any",                 "read",       "z a",        "read",           "needs read z"),
+            ("any but not all",                     "read",       "z a",        "a",              "needs a read"),
+            ("neither",                             "read",       "z a",        "",               "needs read z"),
+        ];
+        for (claim, all, any, held, expected) in cases {
+            let requirement = requirement(all, any);
+            for kind in [TokenKind::Jwt, TokenKind::Opaque, TokenKind::Issued] {
+                let token = VerifiedToken { kind, ..token(held, "{}") };
+                let found = outcome(&requirement, token, &audiences("https://api.test"));
+                assert_eq!(found, expected, "{claim}, {kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_with_exactly_the_scopes_that_a_refusal_names_is_let_in() {
+        for (all, any, held) in
+            [("b a", "", "a"), ("", "z y", ""), ("a", "z y", "y"), ("a", "z", "")]
+        {
+            let requirement = requirement(all, any);
+            let server = &audiences("https://api.test");
+            let refused = decide(&requirement, Arc::new(token(held, "{}")), server);
+            let Err(Rejection::ScopeInsufficient(named)) = refused else { panic!("{refused:?}") };
+            let asked = token(&named.to_string(), "{}");
+            assert_eq!(outcome(&requirement, asked, server), "allowed", "{named}");
+        }
+    }
+
+    #[test]
+    fn rfc7519_4_1_3_decides_by_audience_before_anything_else() {
+        let wrong = "token_audience";
+        #[rustfmt::skip]
+        let cases = [
+            // claim                                  route's  server's  token's      outcome
+            ("the server's",                          "",      "a",      Some("a"),   "allowed"),
+            ("one of several",                        "",      "b a",    Some("c a"), "allowed"),
+            ("the route's in place of the server's",  "r",     "a",      Some("r"),   "allowed"),
+            ("the server's does not do for the route", "r",    "a",      Some("a"),   wrong),
+            ("another's",                             "",      "a",      Some("b"),   wrong),
+            ("a prefix",                              "",      "ab",     Some("a"),   wrong),
+            ("a longer one",                          "",      "a",      Some("ab"),  wrong),
+            ("another case",                          "",      "a",      Some("A"),   wrong),
+            ("the token names nobody",                "",      "a",      Some(""),    wrong),
+            ("nobody is configured",                  "",      "",       Some("a"),   wrong),
+            ("nobody anywhere",                       "",      "",       Some(""),    wrong),
+            ("meant for us",                          "r",     "a",      None,        "allowed"),
+        ];
+        for (claim, route, server, named, expected) in cases {
+            let requirement =
+                Requirement { audiences: audiences(route), ..requirement("read", "") };
+            let audience = named
+                .map_or(Audiences::MeantForUs, |named| Audiences::Named(audiences(named).into()));
+            let with =
+                |scopes| VerifiedToken { audiences: audience.clone(), ..token(scopes, "{}") };
+            assert_eq!(
+                outcome(&requirement, with("read"), &audiences(server)),
+                expected,
+                "{claim}"
+            );
+            if expected == wrong {
+                assert_eq!(outcome(&requirement, with(""), &audiences(server)), wrong, "{claim}");
+            }
+        }
+    }
+
+    #[test]
+    fn claims_are_looked_at_last() {
+        let claim = ClaimRequirement { name: "department".into(), any_of: vec!["it".into()] };
+        let requirement = Requirement { claims: vec![claim], ..requirement("read", "") };
+        let server = &audiences("https://api.test");
+        let it = r#"{"department":"it"}"#;
+        assert_eq!(outcome(&requirement, token("read", it), server), "allowed");
+        assert_eq!(outcome(&requirement, token("read", "{}"), server), "claims_insufficient");
+        assert_eq!(outcome(&requirement, token("", "{}"), server), "needs read");
+    }
+
+    #[test]
+    fn each_claim_that_is_required_must_be_there() {
+        let claim = |name: &str| ClaimRequirement { name: name.into(), any_of: vec!["x".into()] };
+        let requirement =
+            Requirement { claims: vec![claim("a"), claim("b")], ..Requirement::default() };
+        let server = &audiences("https://api.test");
+        let both = token("", r#"{"a":"x","b":"x"}"#);
+        assert_eq!(outcome(&requirement, both, server), "allowed");
+        for one in [r#"{"a":"x"}"#, r#"{"b":"x"}"#, r#"{"a":"x","b":"y"}"#] {
+            assert_eq!(outcome(&requirement, token("", one), server), "claims_insufficient");
+        }
+    }
+
+    #[test]
+    fn only_a_public_route_admits_without_a_token() {
+        assert!(admit(&Access::Public).unwrap().token().is_none());
+        let refused = admit(&Access::Token(Requirement::default())).map(drop);
+        assert_eq!(refused, Err(Rejection::CredentialMissing));
+    }
+}
