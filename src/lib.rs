@@ -39,3 +39,4 @@ pub mod reject;
 pub mod route;
 pub mod credential;
 pub mod policy;
+pub mod headers;

@@ -1,0 +1,15 @@
+//! What is taken from a message's header section and what is put into it. Pure.
+//!
+//! The order is an invariant: hop-by-hop fields go first, then everything that only we may say,
+//! and only then is ours put in. A caller that names one of our fields in `Connection` is refused.
+
+mod edit;
+mod forwarded;
+mod hop;
+mod max_forwards;
+mod sanitize;
+
+pub use edit::EditPlan;
+pub use forwarded::{Caller, Pseudonym, Scheme, client_address};
+pub use max_forwards::{MaxForwards, spend};
+pub use sanitize::{Sanitizer, Trust, response_trailers};

@@ -1,0 +1,255 @@
+//! What a caller must not say, because only we may.
+
+use http::header::{
+    AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRAILER,
+};
+use http::{HeaderMap, HeaderName};
+
+use super::hop;
+use crate::reject::Rejection;
+
+/// Takes away what a caller must not send to an upstream. One per snapshot: a name that any route
+/// sets from claims is taken from callers on every route, public ones too.
+#[derive(Clone, Debug)]
+pub struct Sanitizer {
+    identity: Box<[HeaderName]>,
+}
+
+/// Whether the peer is a trusted proxy, whose word on forwarding counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trust {
+    /// What it says of other hops is kept.
+    Proxy,
+    /// It speaks for itself alone.
+    Stranger,
+}
+
+impl Sanitizer {
+    /// For these names of identity headers.
+    pub fn new(identity: impl IntoIterator<Item = HeaderName>) -> Self {
+        let mut identity: Vec<HeaderName> = identity.into_iter().collect();
+        identity.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+        identity.dedup();
+        Self { identity: identity.into() }
+    }
+
+    /// Cleans a request's header section: fields of the connection, identity headers, certificates
+    /// that the caller claims to have, forwarding fields of strangers; each in every spelling that
+    /// a reader like CGI folds together.
+    ///
+    /// # Errors
+    /// When `Connection` names a field that must travel end to end.
+    pub fn request(&self, headers: &mut HeaderMap, trust: Trust) -> Result<(), Rejection> {
+        hop::strip_request(headers, |name| self.is_identity(name))?;
+        self.take(headers, |name| self.is_taken(name, trust));
+        Ok(())
+    }
+
+    /// Cleans a request's trailers: they are no place for a credential, and for nothing that the
+    /// header section decides (RFC 9110 §6.5.1).
+    pub fn request_trailers(&self, trailers: &mut HeaderMap) {
+        hop::strip_response(trailers);
+        self.take(trailers, |name| self.is_taken(name, Trust::Stranger) || is_decisive(name));
+    }
+
+    /// Cleans a response's header section; its trailers are cleaned where they are streamed.
+    pub fn response(&self, headers: &mut HeaderMap) {
+        hop::strip_response(headers);
+    }
+
+    fn take(&self, headers: &mut HeaderMap, is_taken: impl Fn(&str) -> bool) {
+        // Does not allocate while nothing is taken, which is the usual case.
+        let taken: Vec<HeaderName> =
+            headers.keys().filter(|name| is_taken(name.as_str())).cloned().collect();
+        for name in taken {
+            headers.remove(name);
+        }
+    }
+
+    fn is_taken(&self, name: &str, trust: Trust) -> bool {
+        if name.contains('_') {
+            // A spelling that nobody needs and that some readers take for the other.
+            let folded = name.replace('_', "-");
+            return self.is_ours(&folded) || is_forwarding(&folded) || is_decisive(&folded);
+        }
+        self.is_ours(name) || (trust == Trust::Stranger && is_forwarding(name))
+    }
+
+    fn is_ours(&self, name: &str) -> bool {
+        self.is_identity(name) || CLAIMED.contains(&name)
+    }
+
+    fn is_identity(&self, name: &str) -> bool {
+        self.identity.iter().any(|identity| is_spelling_of(identity.as_str(), name))
+    }
+}
+
+/// Cleans a response's trailers of what has done its work, or its harm, before they come: fields
+/// about the connection, the framing, the routing and the authentication of a message (RFC 9110
+/// §6.5.1).
+pub fn response_trailers(trailers: &mut HeaderMap) {
+    hop::strip_response(trailers);
+    for name in
+        [AUTHORIZATION, CONTENT_LENGTH, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TRAILER]
+    {
+        trailers.remove(name);
+    }
+}
+
+/// Whether two names are one to a reader that folds `_` and `-` together.
+fn is_spelling_of(ours: &str, name: &str) -> bool {
+    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    ours.len() == name.len() && ours.bytes().map(fold).eq(name.bytes().map(fold))
+}
+
+/// Fields by which proxies tell where a request came from, and what some servers take for its
+/// real target.
+fn is_forwarding(name: &str) -> bool {
+    name.starts_with("x-forwarded-") || FORWARDING.contains(&name)
+}
+
+/// Fields that decide who is asking for what, and how a message is framed.
+fn is_decisive(name: &str) -> bool {
+    DECISIVE.contains(&name)
+}
+
+/// What only the holder of a connection can say: certificates (RFC 9440 §2.4) and what is meant
+/// for this proxy (RFC 9110 §11.7.2).
+const CLAIMED: [&str; 7] = [
+    "client-cert",
+    "client-cert-chain",
+    "proxy-authorization",
+    "ssl-client-cert",
+    "x-client-cert",
+    "x-forwarded-client-cert",
+    "x-ssl-client-cert",
+];
+
+const FORWARDING: [&str; 8] = [
+    "forwarded",
+    "x-client-ip",
+    "x-host",
+    "x-original-host",
+    "x-original-uri",
+    "x-original-url",
+    "x-real-ip",
+    "x-rewrite-url",
+];
+
+const DECISIVE: [&str; 15] = [
+    "authorization",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "dpop",
+    "expect",
+    "host",
+    "max-forwards",
+    "origin",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "via",
+    "x-request-id",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(trust: Trust, lines: &[&str]) -> String {
+        let names = ["x-subject", "x_scopes"].map(HeaderName::from_static);
+        let mut headers: HeaderMap = lines
+            .iter()
+            .map(|name| (name.parse::<HeaderName>().unwrap(), "1".parse().unwrap()))
+            .collect();
+        Sanitizer::new(names).request(&mut headers, trust).unwrap();
+        headers.keys().map(HeaderName::as_str).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn invariant_8_identity_headers_go_in_every_spelling() {
+        let spellings = [
+            "x-subject",
+            "X-Subject",
+            "x_subject",
+            "X_SUBJECT",
+            "x-scopes",
+            "x_scopes",
+            "X-SCOPES",
+        ];
+        for trust in [Trust::Stranger, Trust::Proxy] {
+            for spelling in spellings {
+                assert_eq!(left(trust, &[spelling, "accept"]), "accept", "{spelling}");
+            }
+        }
+        assert_eq!(left(Trust::Stranger, &["x-subject-too", "subject"]), "x-subject-too subject");
+    }
+
+    #[test]
+    fn a_stranger_cannot_say_where_it_came_from_and_a_trusted_proxy_can() {
+        let forwarding = [
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-forwarded-prefix",
+            "x-forwarded-uri",
+            "x-forwarded-user",
+            "x-real-ip",
+            "x-original-url",
+            "x-rewrite-url",
+        ];
+        assert_eq!(left(Trust::Stranger, &forwarding), "");
+        assert_eq!(left(Trust::Proxy, &forwarding), forwarding.join(" "));
+    }
+
+    #[test]
+    fn nobody_can_say_it_in_another_spelling() {
+        let spellings = [
+            "x_forwarded_for",
+            "x-forwarded_proto",
+            "content_length",
+            "transfer_encoding",
+            "cookie_",
+            "x_request_id",
+            "authorization",
+            "client-cert",
+            "X_Forwarded_Client_Cert",
+            "proxy-authorization",
+            "x-ssl_client_cert",
+        ];
+        for trust in [Trust::Stranger, Trust::Proxy] {
+            assert_eq!(left(trust, &spellings), "cookie_ authorization");
+        }
+    }
+
+    #[test]
+    fn rfc9110_6_5_1_trailers_decide_nothing() {
+        let mut trailers = HeaderMap::new();
+        for name in ["authorization", "dpop", "x-subject", "content-length", "host", "x-sum", "te"]
+        {
+            trailers.insert(name.parse::<HeaderName>().unwrap(), "1".parse().unwrap());
+        }
+        Sanitizer::new([HeaderName::from_static("x-subject")]).request_trailers(&mut trailers);
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
+    }
+    #[test]
+    fn rfc9110_7_6_1_the_fields_of_a_connection_leave_trailers_too() {
+        let mut trailers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "x-hop, close"),
+            ("x-hop", "1"),
+            ("keep-alive", "timeout=5"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "5"),
+            ("authorization", "Bearer t"),
+            ("grpc-status", "0"),
+        ] {
+            trailers.append(name, value.parse().unwrap());
+        }
+        response_trailers(&mut trailers);
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["grpc-status"]);
+    }
+}
