@@ -40,3 +40,5 @@ pub mod route;
 pub mod credential;
 pub mod policy;
 pub mod headers;
+// Floor 2: what the shells share.
+pub mod config;

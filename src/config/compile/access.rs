@@ -1,0 +1,75 @@
+//! `access` of a route: public, or what a token must carry.
+
+use crate::config::problem::Told;
+use crate::config::reader::{Form, Value, all};
+use crate::config::table::Table;
+use crate::oauth::{Scope, ScopeSet};
+use crate::policy::{Access, ClaimRequirement, Requirement};
+
+/// `access`; `audiences` come from beside it.
+pub(super) fn read(value: Value<'_>) -> Result<Access, Told> {
+    match value.form(&[Form::Text, Form::Table]) {
+        Some(Form::Table) => value.table(requirement).map(Access::Token),
+        Some(_) if value.text()? == "public" => Ok(Access::Public),
+        _ => Err(value.wrong("neither \"public\" nor what a token must carry", ACCESS)),
+    }
+}
+
+/// A list of scopes, of which order and repeats mean nothing.
+pub(super) fn scope_set(value: Value<'_>) -> Result<ScopeSet, Told> {
+    scopes(value).map(ScopeSet::from_iter)
+}
+
+fn scopes(value: Value<'_>) -> Result<Vec<Scope>, Told> {
+    value.each("write [\"orders:read\"]", |value| {
+        // The parser says what is wrong; what it sees most often is two scopes in one string.
+        value.parse("write each scope as a string of its own: [\"a\", \"b\"]", str::parse)
+    })
+}
+
+fn requirement(table: &mut Table<'_>) -> Result<Requirement, Told> {
+    let scopes = table.option("scopes", scope_set);
+    let any_scope = table.option("any_scope", scopes_in_order);
+    let claims = table.option("claims", claims);
+    let (scopes, any_scope, claims) = (scopes?, any_scope?, claims?);
+    if scopes.is_none() && any_scope.is_none() && claims.is_none() {
+        let what = "it asks for nothing, so any token would pass";
+        return Err(table.lacks(&["scopes", "any_scope", "claims"], what, ACCESS));
+    }
+    Ok(Requirement {
+        scopes: scopes.unwrap_or_default(),
+        any_scope: any_scope.unwrap_or_default(),
+        claims: claims.unwrap_or_default(),
+        audiences: Vec::new(),
+    })
+}
+
+fn scopes_in_order(value: Value<'_>) -> Result<Vec<Scope>, Told> {
+    let mut before = Vec::new();
+    for scope in scopes(value)? {
+        if !before.contains(&scope) {
+            before.push(scope);
+        }
+    }
+    Ok(before)
+}
+
+fn claims(value: Value<'_>) -> Result<Vec<ClaimRequirement>, Told> {
+    let write = "write claims = { department = [\"it\"] }";
+    let spot = value.spot().clone();
+    let entries = value.entries(write)?;
+    if entries.is_empty() {
+        return Err(spot.wrong("an empty table", write));
+    }
+    all(entries.into_iter().map(|entry| {
+        if entry.name == "aud" {
+            let what = "the audience is checked by `audiences`";
+            return Err(entry.key.wrong(what, "write audiences = [\"…\"] in the route"));
+        }
+        let any_of = entry.value.each("write [\"value\"]", |value| value.scalar())?;
+        Ok(ClaimRequirement { name: entry.name.into(), any_of })
+    }))
+}
+
+pub(super) const ACCESS: &str = "write access = \"public\", or what a token must carry: \
+     access = { scopes = [\"orders:read\"] }, { any_scope = […] }, { claims = { … } }";

@@ -1,0 +1,107 @@
+//! `[[listeners]]` and `[admin]`.
+
+use std::time::Duration;
+
+use crate::base::net::{ListenAddress, TrustedProxies};
+use crate::config::context::Spot;
+use crate::config::files;
+use crate::config::problem::Told;
+use crate::config::reader::{Value, all as read_all};
+use crate::config::table::Table;
+use crate::config::tls::server_config;
+use crate::config::value::{Zero, duration, size};
+use crate::config::{Admin, Listener, ListenerLimits, ListenerTls};
+
+/// Every listener, with the place of its address.
+pub(super) fn all<'c>(top: &mut Table<'c>) -> Result<Vec<(Listener, Spot<'c>)>, Told> {
+    let write = "write [[listeners]] with address = \"0.0.0.0:8443\"";
+    let listeners = top.must("listeners", write, |value| value.items(write))?;
+    read_all(listeners.into_iter().map(|value| value.table(listener)))
+}
+
+/// The admin listener.
+pub(super) fn admin(top: &mut Table<'_>) -> Result<Option<Admin>, Told> {
+    top.option("admin", |value| {
+        value.table(|table| address(table).map(|(address, _)| Admin { address }))
+    })
+}
+
+fn listener<'c>(table: &mut Table<'c>) -> Result<(Listener, Spot<'c>), Told> {
+    let address = address(table);
+    let tls = table.option("tls", |value| {
+        let spot = value.spot().clone();
+        value.table(|table| tls(table, &spot))
+    });
+    let trusted_proxies = table.or("trusted_proxies", TrustedProxies::default(), |value| {
+        let write = "write networks such as [\"10.0.0.0/8\", \"192.0.2.1/32\"]";
+        value.each(write, |value| value.parse(write, network)).map(TrustedProxies::new)
+    });
+    let limits = table.section("limits", limits);
+    let (address, spot) = address?;
+    let (tls, trusted_proxies, limits) = (tls?, trusted_proxies?, limits?);
+    Ok((Listener { address, tls, trusted_proxies, limits }, spot))
+}
+
+fn address<'c>(table: &mut Table<'c>) -> Result<(ListenAddress, Spot<'c>), Told> {
+    let write =
+        "write address = \"0.0.0.0:8443\", \"127.0.0.1:8080\" or \"unix:/run/scopegate.sock\"";
+    table.must("address", write, |value| {
+        let address: ListenAddress = value.parse(write, str::parse)?;
+        let spot = value.spot().clone();
+        // Port 0 is another one each time.
+        if !matches!(&address, ListenAddress::Tcp(address) if address.port() == 0) {
+            spot.only("address", &address.to_string(), "give each listener an address of its own")?;
+        }
+        Ok((address, spot))
+    })
+}
+
+/// A network; a lone address is the network of itself.
+fn network(text: &str) -> Result<ipnet::IpNet, &'static str> {
+    let network = text.parse().ok();
+    let network = network.or_else(|| text.parse::<std::net::IpAddr>().ok().map(Into::into));
+    network.ok_or("neither an IP address nor a network")
+}
+
+fn tls(table: &mut Table<'_>, spot: &Spot<'_>) -> Result<ListenerTls, Told> {
+    let read = |value: Value<'_>| files::certificates(&value);
+    let certificate = table.must("certificate", "write certificate = \"tls/tls.crt\"", read);
+    let key = table.must("key", "write key = \"tls/tls.key\"", |value| files::private_key(&value));
+    let client_ca = table.option("client_ca", |value| files::authorities(&value));
+    let tls = ListenerTls { certificate: certificate?, key: key?, client_ca: client_ca? };
+    match server_config(&tls) {
+        Ok(_) => Ok(tls),
+        Err(error) => Err(spot.wrong(error, "name a certificate chain, and the key of its first")),
+    }
+}
+
+fn limits(table: &mut Table<'_>) -> Result<ListenerLimits, Told> {
+    let connections = table.or("connections", 10_000, |value| {
+        value.whole(1..=CONNECTIONS_MAX).map(|number| number as usize)
+    });
+    let header_max = table.or("header_max", 64 * 1024, |value| {
+        usize::try_from(size(&value)?)
+            .ok()
+            .filter(|bytes| (HEADER_MAX_LEAST..=HEADER_MAX_MOST).contains(bytes))
+            .ok_or_else(|| value.wrong("out of bounds", "write a size from \"8KiB\" to \"1MiB\""))
+    });
+    let header_timeout = table
+        .or("header_timeout", Duration::from_secs(10), |value| duration(&value, Zero::Refused));
+    let idle_timeout =
+        table.or("idle_timeout", Duration::from_secs(75), |value| duration(&value, Zero::Refused));
+    Ok(ListenerLimits {
+        connections: connections?,
+        header_max: header_max?,
+        header_timeout: header_timeout?,
+        idle_timeout: idle_timeout?,
+    })
+}
+
+/// More than a process gets file descriptors for.
+const CONNECTIONS_MAX: u32 = 1_000_000;
+
+/// hyper's HTTP/1 buffer has at least so much.
+const HEADER_MAX_LEAST: usize = 8 * 1024;
+
+/// Times the number of connections, it is what callers can make us hold.
+const HEADER_MAX_MOST: usize = 1024 * 1024;

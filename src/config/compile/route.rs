@@ -1,0 +1,201 @@
+//! `[[routes]]`.
+
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+
+use super::guard::{self, Guard};
+use super::{Names, identity};
+use crate::config::context::Spot;
+use crate::config::problem::Told;
+use crate::config::reader::{Form, Value};
+use crate::config::table::Table;
+use crate::config::value::{Zero, duration, size};
+use crate::config::{Forward, Route};
+use crate::headers::EditPlan;
+use crate::route::{HostPattern, MethodSet, PathPattern};
+
+/// A route that can at least be found, with the place that checks across routes point at.
+pub(super) struct Draft<'c> {
+    pub(super) host: HostPattern,
+    pub(super) path: PathPattern,
+    pub(super) methods: MethodSet,
+    /// Who gets in, if that can be told.
+    pub(super) guard: Result<Guard, Told>,
+    /// Its `path`.
+    pub(super) at: Spot<'c>,
+    rest: Result<Rest, Told>,
+}
+
+/// What no check across routes looks at.
+struct Rest {
+    name: Box<str>,
+    upstream: usize,
+    forward: Forward,
+    identity: Vec<(HeaderName, Box<str>)>,
+    timeout: Option<Duration>,
+    body_max: Option<u64>,
+}
+
+/// Every route; an `Err` inside is one that cannot even be found.
+pub(super) fn all<'c>(
+    top: &mut Table<'c>,
+    names: &Names<'_, 'c>,
+) -> Result<Vec<Result<Draft<'c>, Told>>, Told> {
+    let write = "write [[routes]] with path, upstream and access";
+    let routes = top.must("routes", write, |value| value.items(write))?;
+    Ok(routes.into_iter().map(|value| read(value, names)).collect())
+}
+
+/// An unknown key or a bad rest must not hide that two routes tie.
+fn read<'c>(value: Value<'c>, names: &Names<'_, 'c>) -> Result<Draft<'c>, Told> {
+    let (draft, unknown) = value.walk(|table| draft(table, names))?;
+    let mut draft = draft?;
+    draft.rest = unknown.and(draft.rest);
+    Ok(draft)
+}
+
+fn draft<'c>(table: &mut Table<'c>, names: &Names<'_, 'c>) -> Result<Draft<'c>, Told> {
+    let host = table.option("host", |value| {
+        let write = "write host = \"api.example.com\" or \"*.example.com\", without a port";
+        Ok((value.parse(write, str::parse::<HostPattern>)?, value.text()?.to_owned()))
+    });
+    let path = table.must("path", PATH, |value| {
+        let pattern = value.parse(PATH, str::parse::<PathPattern>)?;
+        Ok((pattern, value.text()?.to_owned(), value.spot().clone()))
+    });
+    let methods = table.or("methods", MethodSet::All, methods);
+    let guard = guard::read(table, names);
+    let rest = rest(table, names, &guard);
+    let ((path, path_text, at), methods) = (path?, methods?);
+    let (host, host_text) = host?.unwrap_or_default();
+    let rest = rest.map(|(name, mut rest)| {
+        rest.name = name.unwrap_or_else(|| label(&methods, &host_text, &path_text));
+        rest
+    });
+    Ok(Draft { host, path, methods, guard, at, rest })
+}
+
+fn rest(
+    table: &mut Table<'_>,
+    names: &Names<'_, '_>,
+    guard: &Result<Guard, Told>,
+) -> Result<(Option<Box<str>>, Rest), Told> {
+    let name = table.option("name", name);
+    let write = "write upstream = \"NAME\" of an [upstreams.NAME]";
+    let upstream = table.must("upstream", write, |value| names.upstreams.find(&value));
+    let forward = table.or("forward", Forward::Token, |value| forward(value, names));
+    let identity = table.or("identity_headers", Vec::new(), |value| {
+        guard::refuse_if_public(guard, value.spot())?;
+        identity::read(value)
+    });
+    let timeout = table.option("timeout", |value| duration(&value, Zero::Refused));
+    let body_max = table.option("body_max", |value| size(&value));
+    let (name, upstream, forward) = (name?, upstream?, forward?);
+    let (identity, timeout, body_max) = (identity?, timeout?, body_max?);
+    Ok((name, Rest { name: Box::default(), upstream, forward, identity, timeout, body_max }))
+}
+
+impl Draft<'_> {
+    pub(super) fn into_route(self) -> Result<Route, Told> {
+        let Self { host, path, methods, guard, at: _, rest } = self;
+        let Rest { name, upstream, forward, identity, timeout, body_max } = rest?;
+        let Guard { access, servers, opaque_server, basic_server, accept } = guard?;
+        let edits = EditPlan::new(identity);
+        #[rustfmt::skip]
+        let route = Route {
+            name, host, path, methods, upstream, access, servers, opaque_server, basic_server,
+            accept, forward, edits, timeout, body_max,
+        };
+        Ok(route)
+    }
+}
+
+fn methods(value: Value<'_>) -> Result<MethodSet, Told> {
+    let mut before: Vec<Method> = Vec::new();
+    let methods = value.each("write methods = [\"GET\", \"POST\"]", |value| {
+        let method = method(&value)?;
+        if before.contains(&method) {
+            return Err(value.wrong("this method is already in the list", "take one of them out"));
+        }
+        before.push(method.clone());
+        Ok(method)
+    })?;
+    Ok(MethodSet::These(methods.into()))
+}
+
+fn method(value: &Value<'_>) -> Result<Method, Told> {
+    let text = value.text()?;
+    let upper = text.to_ascii_uppercase();
+    if STANDARD.contains(&upper.as_str()) && text != upper {
+        let what = format!("methods are case-sensitive (RFC 9110 §9.1): {text:?} is another one");
+        return Err(value.wrong(what, format!("write \"{upper}\"")));
+    }
+    match Method::from_bytes(text.as_bytes()) {
+        Ok(Method::CONNECT) => {
+            Err(value.wrong("the gateway opens no tunnels (RFC 9110 §9.3.6)", "take it out"))
+        }
+        Ok(Method::TRACE) => {
+            let what = "an answer to TRACE would show the token (RFC 9110 §9.3.8)";
+            Err(value.wrong(what, "take it out"))
+        }
+        Ok(method) => Ok(method),
+        Err(_) => Err(value.wrong("not a method (RFC 9110 §9.1)", "write \"GET\" or the like")),
+    }
+}
+
+fn name(value: Value<'_>) -> Result<Box<str>, Told> {
+    let text = value.text()?;
+    let is_plain = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    if ROUTE_NAME_MAX_BYTES < text.len() || !text.bytes().all(is_plain) {
+        let what = "a route's name has at most 100 printable ASCII characters";
+        return Err(value.wrong(what, "write a short one: metrics and logs carry it"));
+    }
+    value.spot().only("route name", text, "give each route a name of its own")?;
+    Ok(text.into())
+}
+
+/// The name of a route without one: its methods, host and path, as long as a label may be.
+fn label(methods: &MethodSet, host: &str, path: &str) -> Box<str> {
+    let methods = match methods {
+        MethodSet::All => String::new(),
+        MethodSet::These(methods) => {
+            let mut text = methods.iter().map(Method::as_str).collect::<Vec<_>>().join("|");
+            text.push(' ');
+            text
+        }
+    };
+    format!("{methods}{host}{path}").chars().take(ROUTE_NAME_MAX_BYTES).collect::<String>().into()
+}
+
+fn forward(value: Value<'_>, names: &Names<'_, '_>) -> Result<Forward, Told> {
+    match value.form(&[Form::Text, Form::Table]) {
+        Some(Form::Table) => value.table(|table| {
+            let write = "write forward = { client = \"NAME\" } of a [clients.NAME]";
+            table.must("client", write, |value| names.clients.find(&value)).map(Forward::Client)
+        }),
+        _ => value.word(&[("token", Forward::Token), ("none", Forward::None)]),
+    }
+}
+
+const PATH: &str = "write path = \"/orders/{id}\" or \"/files/{*rest}\"";
+
+/// Metrics carry it on each line.
+const ROUTE_NAME_MAX_BYTES: usize = 100;
+
+/// Methods that are upper case, so that another spelling is a slip (RFC 9110 §9.3, RFC 5789).
+const STANDARD: [&str; 9] =
+    ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_without_a_name_is_called_by_what_it_takes() {
+        let these = MethodSet::These([Method::GET, Method::PUT].into());
+        assert_eq!(&*label(&these, "a.example.com", "/x/{id}"), "GET|PUT a.example.com/x/{id}");
+        assert_eq!(&*label(&MethodSet::All, "", "/x"), "/x");
+        assert_eq!(label(&MethodSet::All, "", &"/x".repeat(500)).len(), ROUTE_NAME_MAX_BYTES);
+    }
+}

@@ -1,0 +1,125 @@
+//! `[upstreams.NAME]`.
+
+use std::time::Duration;
+
+use rustls_pki_types::ServerName;
+
+use crate::config::files;
+use crate::config::problem::Told;
+use crate::config::reader::Value;
+use crate::config::table::Table;
+use crate::config::tls::client_config;
+use crate::config::value::{Zero, duration, parse_endpoint};
+use crate::config::{
+    Endpoint, EndpointAddress, EndpointProtocol, Upstream, UpstreamLimits, UpstreamTimeouts,
+    UpstreamTls,
+};
+
+pub(super) fn read(name: &str, value: Value<'_>) -> Result<Upstream, Told> {
+    value.table(|table| upstream(name, table))
+}
+
+fn upstream(name: &str, table: &mut Table<'_>) -> Result<Upstream, Told> {
+    let spot = table.spot().clone();
+    let endpoints = table.must("endpoints", ENDPOINTS, endpoints);
+    let tls = table.option("tls", |value| {
+        let spot = value.spot().clone();
+        value.table(tls).map(|tls| (tls, spot))
+    });
+    let timeouts = table.section("timeouts", timeouts);
+    let limits = table.section("limits", limits);
+    let (endpoints, tls, timeouts, limits) = (endpoints?, tls?, timeouts?, limits?);
+    let is_tls = endpoints.iter().any(|one| one.protocol == EndpointProtocol::Tls);
+    let tls = match tls {
+        Some((_, spot)) if !is_tls => {
+            let write = "write an endpoint with https:, or take this table out";
+            return Err(spot.wrong("no endpoint of this upstream speaks TLS", write));
+        }
+        Some((tls, spot)) => client_config(&tls).map(|_| tls).map_err(|error| (error, spot)),
+        None if is_tls => {
+            let tls = UpstreamTls::default();
+            client_config(&tls).map(|_| tls).map_err(|error| (error, spot))
+        }
+        None => Ok(UpstreamTls::default()),
+    };
+    let tls = tls.map_err(|(error, spot)| {
+        spot.wrong(error, "write tls = { ca = \"ca.pem\" }; certificate and key must be a pair")
+    })?;
+    Ok(Upstream { name: name.into(), endpoints, tls, timeouts, limits })
+}
+
+fn endpoints(value: Value<'_>) -> Result<Vec<Endpoint>, Told> {
+    let mut before: Vec<Endpoint> = Vec::new();
+    value.each(ENDPOINTS, |value| {
+        let endpoint = value.parse(ENDPOINTS, parse_endpoint)?;
+        if before.contains(&endpoint) {
+            return Err(value.wrong("this endpoint is already in the list", "take one of them out"));
+        }
+        if endpoint.protocol != EndpointProtocol::Tls && !is_local(&endpoint.address) {
+            value.spot().warn(
+                "tokens travel to this upstream in plaintext",
+                "write https:, or make sure that nobody is on the way",
+            );
+        }
+        before.push(endpoint.clone());
+        Ok(endpoint)
+    })
+}
+
+fn is_local(address: &EndpointAddress) -> bool {
+    match address {
+        EndpointAddress::Ip(address) => address.ip().to_canonical().is_loopback(),
+        EndpointAddress::Name(name, _) => &**name == "localhost",
+        EndpointAddress::Unix(_) => true,
+    }
+}
+
+fn tls(table: &mut Table<'_>) -> Result<UpstreamTls, Told> {
+    let spot = table.spot().clone();
+    let ca = table.option("ca", |value| files::authorities(&value));
+    let certificate = table.option("certificate", |value| files::certificates(&value));
+    let key = table.option("key", |value| files::private_key(&value));
+    let server_name = table.option("server_name", |value| {
+        value.parse("write a host name such as \"orders.example.com\"", |text| {
+            ServerName::try_from(text).map(|_| Box::from(text))
+        })
+    });
+    let (ca, certificate, key, server_name) = (ca?, certificate?, key?, server_name?);
+    let identity = match (certificate, key) {
+        (Some(certificate), Some(key)) => Some((certificate, key)),
+        (None, None) => None,
+        _ => {
+            let what = "`certificate` and `key` go together";
+            return Err(spot.wrong(what, "write both, or none of the two"));
+        }
+    };
+    Ok(UpstreamTls { ca, identity, server_name })
+}
+
+fn timeouts(table: &mut Table<'_>) -> Result<UpstreamTimeouts, Told> {
+    let mut timeout = |key, default_s| {
+        table.or(key, Duration::from_secs(default_s), |value| duration(&value, Zero::Refused))
+    };
+    let (connect, header, idle) =
+        (timeout("connect", 2), timeout("header", 60), timeout("idle", 60));
+    Ok(UpstreamTimeouts { connect: connect?, header: header?, idle: idle? })
+}
+
+fn limits(table: &mut Table<'_>) -> Result<UpstreamLimits, Told> {
+    let requests = table.or("requests", 10_000, |value| {
+        value.whole(1..=REQUESTS_MAX).map(|number| number as usize)
+    });
+    let idle_connections = table.or("idle_connections", 256, |value| {
+        value.whole(0..=IDLE_CONNECTIONS_MAX).map(|number| number as usize)
+    });
+    Ok(UpstreamLimits { requests: requests?, idle_connections: idle_connections? })
+}
+
+const ENDPOINTS: &str = "write endpoints = [\"http://127.0.0.1:9000\"]; also https://host:port, \
+                         h2c://host:port and unix:/path";
+
+/// More than a process gets file descriptors for.
+const REQUESTS_MAX: u32 = 1_000_000;
+
+/// More than there are ports towards one address.
+const IDLE_CONNECTIONS_MAX: u32 = 65_535;

@@ -1,0 +1,211 @@
+//! The configuration: from TOML to values that cannot be wrong, with every mistake told at once.
+//!
+//! [`load()`] reads a file or a folder: `source` and `tree` know where everything stands, `reader`
+//! walks it key by key, `compile` gives it meaning, and a [`Problem`] shows what is wrong: file,
+//! line, column, the line itself, and what to write. What is here, in `server` and in `upstream`
+//! are the compiled types: no string that has a grammar, no name that is not resolved, no secret
+//! that was not read.
+
+mod compile;
+mod context;
+mod files;
+mod hide;
+mod load;
+mod problem;
+mod reader;
+mod server;
+mod source;
+mod table;
+pub mod tls;
+mod tree;
+mod unknown;
+mod upstream;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use rustls_pki_types::CertificateDer;
+
+use crate::base::net::{ListenAddress, TrustedProxies};
+use crate::base::secret::Secret;
+use crate::credential::Accept;
+use crate::headers::EditPlan;
+use crate::policy::Access;
+use crate::reject::Realm;
+use crate::route::{HostPattern, MethodSet, PathPattern};
+
+pub use load::{Loaded, load, parse};
+pub use problem::{Excerpt, Place, Problem, Problems, Severity};
+pub use server::{
+    AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes, Client,
+    ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
+    JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
+};
+pub use source::Source;
+pub use upstream::{
+    Endpoint, EndpointAddress, EndpointProtocol, Upstream, UpstreamLimits, UpstreamTimeouts,
+    UpstreamTls,
+};
+
+/// A whole configuration, compiled.
+///
+/// Equal parts of two configurations are equal values: a reload keeps what belongs to them.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where callers come in; at least one.
+    pub listeners: Vec<Listener>,
+    /// The admin listener, if there is one.
+    pub admin: Option<Admin>,
+    /// Every authorization server, in the order of their names.
+    pub servers: Vec<AuthorizationServer>,
+    /// Every client of the gateway's own, in the order of their names.
+    pub clients: Vec<Client>,
+    /// Every upstream, in the order of their names.
+    pub upstreams: Vec<Upstream>,
+    /// Every route, in the order of the file.
+    pub routes: Vec<Route>,
+    /// What is logged.
+    pub log: Log,
+    /// Bounds of the caches.
+    pub caches: Caches,
+    /// How the end goes.
+    pub drain: Drain,
+    /// How many threads serve requests; default: the number of processors.
+    pub workers: usize,
+    /// The `realm` of every challenge; default `scopegate`.
+    pub realm: Realm,
+    /// SHA-256 of the source, as `/status` shows it.
+    pub digest: crate::base::digest::Digest,
+}
+
+/// `[[listeners]]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Listener {
+    /// Where it listens.
+    pub address: ListenAddress,
+    /// Absent: plaintext HTTP/1.1 and h2c.
+    pub tls: Option<ListenerTls>,
+    /// Whose `Forwarded` and `X-Forwarded-*` count.
+    pub trusted_proxies: TrustedProxies,
+    /// Bounds.
+    pub limits: ListenerLimits,
+}
+
+/// `[listeners.tls]`, read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListenerTls {
+    /// The chain, the server's own certificate first.
+    pub certificate: Vec<CertificateDer<'static>>,
+    /// Its private key, PEM.
+    pub key: Secret,
+    /// Whose certificates callers may present; they are then asked for one and must have it.
+    pub client_ca: Option<Vec<CertificateDer<'static>>>,
+}
+
+/// `limits` of a listener.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ListenerLimits {
+    /// Connections open at once; the next one waits in the kernel's queue. Default 10,000.
+    pub connections: usize,
+    /// Bytes of a request's header section, request line included. Default 64 KiB.
+    pub header_max: usize,
+    /// From the first byte of a head to its last. Default 10 s.
+    pub header_timeout: Duration,
+    /// Without a byte in either direction, or without a request. Default 75 s.
+    pub idle_timeout: Duration,
+}
+
+/// `[admin]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Admin {
+    /// Where it listens.
+    pub address: ListenAddress,
+}
+
+/// `[[routes]]`.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The label in metrics and logs: `name`, or else built from host, methods and path.
+    pub name: Box<str>,
+    /// Absent: any host.
+    pub host: HostPattern,
+    /// The path.
+    pub path: PathPattern,
+    /// Absent: all.
+    pub methods: MethodSet,
+    /// Index into [`Config::upstreams`].
+    pub upstream: usize,
+    /// Public, or what a token must carry.
+    pub access: Access,
+    /// Indexes into [`Config::servers`]; empty for a public route.
+    pub servers: Vec<usize>,
+    /// Which of `servers` an opaque token goes to: the one with introspection. Index into
+    /// [`Config::servers`].
+    pub opaque_server: Option<usize>,
+    /// Which of `servers` a Basic credential goes to. Index into [`Config::servers`].
+    pub basic_server: Option<usize>,
+    /// Which credentials are taken.
+    pub accept: Accept,
+    /// What the upstream gets.
+    pub forward: Forward,
+    /// What is done to the headers of its requests and responses.
+    pub edits: EditPlan,
+    /// From the request's head to the response's head, in place of the upstream's `header`.
+    pub timeout: Option<Duration>,
+    /// Bytes of a request body; absent: no bound but time.
+    pub body_max: Option<u64>,
+}
+
+/// `forward`: what the upstream gets in `Authorization`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Forward {
+    /// The token as sent, byte for byte.
+    Token,
+    /// Nothing.
+    None,
+    /// The token of a client of ours: index into [`Config::clients`].
+    Client(usize),
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Log {
+    /// `"info"`, or a tracing filter; default `"info"`.
+    pub level: Box<str>,
+    /// `"text"` or `"json"`; default text.
+    pub format: LogFormat,
+    /// One line per request; default on.
+    pub access: bool,
+}
+
+/// `log.format`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// `[caches]`: bounds in entries.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Caches {
+    /// Good verdicts; default 100,000.
+    pub tokens: u64,
+    /// Bad tokens; default 10,000.
+    pub negative: u64,
+    /// Tokens obtained for callers' keys and secrets, good and bad each; default 10,000.
+    pub basic: u64,
+}
+
+/// `[drain]`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Drain {
+    /// How long accepting goes on after SIGTERM, while `/readyz` already says no; default 5 s.
+    pub delay: Duration,
+    /// How long requests in flight may take after that; default 30 s.
+    pub timeout: Duration,
+}

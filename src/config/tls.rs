@@ -1,0 +1,234 @@
+//! TLS settings from what the configuration read: made once at load, so that a bad pair of
+//! certificate and key is a mistake in the configuration and not in the first handshake.
+//!
+//! aws-lc-rs is named wherever a provider is needed: the process-wide default, which any library
+//! may set, is never asked.
+
+use std::fmt;
+use std::sync::Arc;
+
+use rustls::client::WantsClientCert;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+
+use super::{EndpointAddress, ListenerTls, UpstreamTls};
+use crate::base::secret::Secret;
+
+/// Why there are no TLS settings.
+#[derive(Debug)]
+pub enum TlsError {
+    /// The key is no PEM that can be read.
+    KeyUnreadable,
+    /// The certificate or the key cannot be used, or they do not belong together.
+    Unusable(rustls::Error),
+    /// A certificate is none that others can be checked against.
+    CaInvalid(rustls::Error),
+    /// The CA certificates cannot be used.
+    CaUnusable(VerifierBuilderError),
+    /// There is no certificate in the CA.
+    CaEmpty,
+    /// This machine has no CA certificates.
+    NoSystemCa,
+    /// No certificate can have this name.
+    ServerName(Box<str>),
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::KeyUnreadable => formatter.write_str("the private key cannot be read"),
+            Self::Unusable(rustls::Error::InconsistentKeys(_)) => {
+                formatter.write_str("certificate and key do not belong together")
+            }
+            Self::Unusable(error) => write!(formatter, "certificate or key is not usable: {error}"),
+            Self::CaInvalid(error) => write!(formatter, "the CA is not usable: {error}"),
+            Self::CaUnusable(error) => write!(formatter, "the CA is not usable: {error}"),
+            Self::CaEmpty => formatter.write_str("the CA is empty"),
+            Self::NoSystemCa => formatter.write_str("this machine has no CA certificates"),
+            Self::ServerName(name) => write!(formatter, "{name:?} is no name for a certificate"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// Settings of a TLS listener: HTTP/2 and HTTP/1.1 by ALPN, no early data (RFC 8470: a replayed
+/// request would be answered twice). With a `client_ca` every caller must present a certificate
+/// of it; without one none is asked for.
+///
+/// # Errors
+/// When certificate, key or CA cannot be used.
+pub fn server_config(tls: &ListenerTls) -> Result<ServerConfig, TlsError> {
+    let provider = provider();
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Unusable)?;
+    let builder = match &tls.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(ca) => {
+            let roots = Arc::new(roots(ca)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(TlsError::CaUnusable)?)
+        }
+    };
+    let mut config = builder
+        .with_single_cert(tls.certificate.clone(), private_key(&tls.key)?)
+        .map_err(TlsError::Unusable)?;
+    config.alpn_protocols = alpn();
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// Settings for the `https:` endpoints of an upstream: its certificate is always verified, against
+/// its own CA where one is configured, else against the system's.
+///
+/// # Errors
+/// When certificate, key or CA cannot be used, or there is no CA at all.
+pub fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, TlsError> {
+    let roots = match &tls.ca {
+        Some(ca) => roots(ca)?,
+        None => system_roots(),
+    };
+    if roots.is_empty() {
+        return Err(TlsError::NoSystemCa);
+    }
+    let builder = trusting(roots)?;
+    let mut config = match &tls.identity {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => builder
+            .with_client_auth_cert(certificate.clone(), private_key(key)?)
+            .map_err(TlsError::Unusable)?,
+    };
+    config.alpn_protocols = alpn();
+    Ok(config)
+}
+
+/// Settings towards an authorization server: its own CA where one is configured and then no other,
+/// else the system's.
+///
+/// A system without CA certificates is no error here: no https server is trusted then, which is
+/// the safe reading, and one on loopback needs none.
+///
+/// # Errors
+/// When the CA cannot be used.
+pub fn authorization_server_config(
+    ca: Option<&[CertificateDer<'static>]>,
+) -> Result<ClientConfig, TlsError> {
+    let roots = match ca {
+        Some(ca) => roots(ca)?,
+        None => system_roots(),
+    };
+    if roots.is_empty() {
+        tracing::warn!("no CA certificates found on this system, https servers are not trusted");
+    }
+    let mut config = trusting(roots)?.with_no_client_auth();
+    config.alpn_protocols = alpn();
+    Ok(config)
+}
+
+/// The name that an endpoint's certificate must have: the one configured, else that of its host.
+///
+/// # Errors
+/// When no certificate can have it.
+pub fn server_name(
+    tls: &UpstreamTls,
+    address: &EndpointAddress,
+) -> Result<ServerName<'static>, TlsError> {
+    let name: Box<str> = match (&tls.server_name, address) {
+        (Some(name), _) | (None, EndpointAddress::Name(name, _)) => name.clone(),
+        (None, EndpointAddress::Ip(address)) => return Ok(ServerName::from(address.ip())),
+        (None, EndpointAddress::Unix(path)) => path.to_string_lossy().into(),
+    };
+    ServerName::try_from(String::from(&*name)).map_err(|_| TlsError::ServerName(name))
+}
+
+/// What every client of ours begins with: chain and name of the server are always checked.
+fn trusting(
+    roots: RootCertStore,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, TlsError> {
+    Ok(ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Unusable)?
+        .with_root_certificates(roots))
+}
+
+/// The CA certificates in a configured bundle: one that cannot be used makes all of it unusable,
+/// and a bundle of none is no bundle.
+fn roots(certificates: &[CertificateDer<'static>]) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(TlsError::CaInvalid)?;
+    }
+    if roots.is_empty() { Err(TlsError::CaEmpty) } else { Ok(roots) }
+}
+
+/// Whether these can be trusted as CA certificates at all.
+pub(super) fn check_ca(certificates: &[CertificateDer<'static>]) -> Result<(), TlsError> {
+    roots(certificates).map(drop)
+}
+
+/// What the system trusts, perhaps nobody; systems carry a few certificates that cannot be parsed,
+/// and these trust nobody.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
+}
+
+fn private_key(pem: &Secret) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem.expose().as_bytes()).map_err(|_| TlsError::KeyUnreadable)
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn alpn() -> Vec<Vec<u8>> {
+    vec![b"h2".to_vec(), b"http/1.1".to_vec()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::pair;
+
+    fn listener(certificate: &str, key: &str) -> ListenerTls {
+        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+        ListenerTls { certificate: vec![certificate], key: Secret::new(key), client_ca: None }
+    }
+
+    #[test]
+    fn rfc8470_a_listener_offers_both_protocols_and_takes_no_early_data() {
+        let (certificate, key) = pair();
+        let mut tls = listener(&certificate, &key);
+        tls.client_ca = Some(tls.certificate.clone());
+        let config = server_config(&tls).unwrap();
+        assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
+        assert_eq!(config.max_early_data_size, 0);
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        let ((certificate, _), (_, key)) = (pair(), pair());
+        let outcome = server_config(&listener(&certificate, &key));
+        let error = outcome.unwrap_err().to_string();
+        assert_eq!(error, "certificate and key do not belong together");
+        let (certificate, _) = pair();
+        let outcome = server_config(&listener(&certificate, "no PEM"));
+        assert!(matches!(outcome, Err(TlsError::KeyUnreadable)));
+    }
+
+    #[test]
+    fn an_upstream_is_checked_against_its_own_ca_where_there_is_one() {
+        let (certificate, key) = pair();
+        let ListenerTls { certificate, key, .. } = listener(&certificate, &key);
+        let ca = Some(certificate.clone());
+        let tls = UpstreamTls { ca, identity: Some((certificate, key)), server_name: None };
+        assert_eq!(client_config(&tls).unwrap().alpn_protocols.len(), 2);
+        let tls = UpstreamTls { ca: Some(vec![b"junk".to_vec().into()]), ..tls };
+        assert!(client_config(&tls).is_err());
+    }
+}
