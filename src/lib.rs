@@ -42,3 +42,6 @@ pub mod policy;
 pub mod headers;
 // Floor 2: what the shells share.
 pub mod config;
+pub mod telemetry;
+pub mod body;
+pub mod outbound;

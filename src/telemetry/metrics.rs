@@ -1,0 +1,344 @@
+//! The numbers that `/metrics` shows. Every label value comes from the configuration or from an
+//! enum here: nothing that came from the network is ever one.
+
+use std::time::Duration;
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+
+use super::process::ProcessFamilies;
+use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
+
+/// All metrics of this process.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: IntCounterVec,
+    call_seconds: HistogramVec,
+    lookups: IntCounterVec,
+    keys: IntGaugeVec,
+    own_client: IntCounterVec,
+    missing_scopes: IntGaugeVec,
+    signature_checks: IntCounterVec,
+    requests: RequestFamilies,
+    process: ProcessFamilies,
+}
+
+/// An endpoint of an authorization server.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(missing_docs, reason = "the names are those of the RFCs")]
+pub enum Endpoint {
+    Metadata,
+    Jwks,
+    Introspection,
+    Token,
+}
+
+/// How a call to an authorization server ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallOutcome {
+    /// An answer that counts.
+    Answered,
+    /// A refusal of what was asked: inactive, `invalid_client`.
+    Refused,
+    /// No connection, or TLS failed.
+    Unreachable,
+    /// No answer in time.
+    TimedOut,
+    /// A status that is no answer.
+    Status,
+    /// An answer that cannot be used.
+    Unusable,
+}
+
+/// A cache.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CacheKind {
+    /// Verdicts about JWTs.
+    Jwt,
+    /// Verdicts about opaque tokens.
+    Opaque,
+    /// Bad tokens.
+    Negative,
+    /// Tokens obtained for callers' keys and secrets.
+    Basic,
+}
+
+impl Endpoint {
+    const ALL: [Self; 4] = [Self::Metadata, Self::Jwks, Self::Introspection, Self::Token];
+
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Metadata => "metadata",
+            Self::Jwks => "jwks",
+            Self::Introspection => "introspection",
+            Self::Token => "token",
+        }
+    }
+}
+
+impl CallOutcome {
+    const ALL: [Self; 6] = [
+        Self::Answered,
+        Self::Refused,
+        Self::Unreachable,
+        Self::TimedOut,
+        Self::Status,
+        Self::Unusable,
+    ];
+
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Answered => "answered",
+            Self::Refused => "refused",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed_out",
+            Self::Status => "status",
+            Self::Unusable => "unusable",
+        }
+    }
+}
+
+impl CacheKind {
+    const ALL: [Self; 4] = [Self::Jwt, Self::Opaque, Self::Negative, Self::Basic];
+
+    /// The label.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Jwt => "jwt",
+            Self::Opaque => "opaque",
+            Self::Negative => "negative",
+            Self::Basic => "basic",
+        }
+    }
+}
+
+/// The numbers about one authorization server, their labels resolved.
+#[derive(Clone, Debug)]
+pub struct ServerMetrics {
+    calls: [[IntCounter; CallOutcome::ALL.len()]; Endpoint::ALL.len()],
+    call_seconds: [prometheus::Histogram; Endpoint::ALL.len()],
+    hits: [IntCounter; CacheKind::ALL.len()],
+    misses: [IntCounter; CacheKind::ALL.len()],
+    /// How many usable keys it has.
+    pub keys: IntGauge,
+    /// Signature checks done: a cached verdict does none.
+    pub signature_checks: IntCounter,
+}
+
+impl ServerMetrics {
+    /// Counts a call to the server and the time it took.
+    pub fn call(&self, endpoint: Endpoint, outcome: CallOutcome, took: Duration) {
+        if let Some(counter) =
+            self.calls.get(endpoint as usize).and_then(|outcomes| outcomes.get(outcome as usize))
+        {
+            counter.inc();
+        }
+        if let Some(histogram) = self.call_seconds.get(endpoint as usize) {
+            histogram.observe(took.as_secs_f64());
+        }
+    }
+
+    /// Counts a look into a cache that found something.
+    pub fn hit(&self, cache: CacheKind) {
+        if let Some(counter) = self.hits.get(cache as usize) {
+            counter.inc();
+        }
+    }
+
+    /// Counts a look into a cache that found nothing.
+    pub fn miss(&self, cache: CacheKind) {
+        if let Some(counter) = self.misses.get(cache as usize) {
+            counter.inc();
+        }
+    }
+
+    /// How many looks into each cache found something, and how many found nothing.
+    pub fn lookups(&self) -> [(CacheKind, u64, u64); CacheKind::ALL.len()] {
+        CacheKind::ALL.map(|cache| {
+            let count =
+                |counters: &[IntCounter]| counters.get(cache as usize).map_or(0, IntCounter::get);
+            (cache, count(&self.hits), count(&self.misses))
+        })
+    }
+}
+
+impl Metrics {
+    /// Makes them, all at zero.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let calls = counters(
+            &registry,
+            "scopegate_authorization_server_calls_total",
+            "Calls to an authorization server's endpoints, by how they ended.",
+            &["server", "endpoint", "outcome"],
+        );
+        let call_seconds = histograms(
+            &registry,
+            "scopegate_authorization_server_call_seconds",
+            "How long calls to an authorization server took.",
+            &["server", "endpoint"],
+        );
+        let lookups = counters(
+            &registry,
+            "scopegate_cache_lookups_total",
+            "Looks into a cache of verdicts, by what they found.",
+            &["server", "cache", "result"],
+        );
+        let keys = gauges(
+            &registry,
+            "scopegate_keys",
+            "Usable keys of an authorization server.",
+            &["server"],
+        );
+        let own_client = counters(
+            &registry,
+            "scopegate_client_tokens_total",
+            "Token requests of the gateway's own clients, by how they ended.",
+            &["client", "outcome"],
+        );
+        let missing_scopes = gauges(
+            &registry,
+            "scopegate_client_missing_scopes",
+            "Scopes that a client of the gateway's own asked for and was not granted.",
+            &["client"],
+        );
+        let signature_checks = counters(
+            &registry,
+            "scopegate_signature_checks_total",
+            "Signatures of JWTs checked.",
+            &["server"],
+        );
+        let requests = RequestFamilies::new(&registry);
+        let process = ProcessFamilies::new(&registry);
+        Self {
+            registry,
+            calls,
+            call_seconds,
+            lookups,
+            keys,
+            own_client,
+            missing_scopes,
+            signature_checks,
+            requests,
+            process,
+        }
+    }
+
+    /// The registry, for the admin listener and for whoever adds metrics.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The numbers about the authorization server of that name.
+    pub fn server(&self, name: &str) -> ServerMetrics {
+        let lookup = |cache: CacheKind, result| {
+            self.lookups.with_label_values(&[name, cache.name(), result])
+        };
+        ServerMetrics {
+            calls: Endpoint::ALL.map(|endpoint| {
+                CallOutcome::ALL.map(|outcome| {
+                    self.calls.with_label_values(&[name, endpoint.name(), outcome.name()])
+                })
+            }),
+            call_seconds: Endpoint::ALL
+                .map(|endpoint| self.call_seconds.with_label_values(&[name, endpoint.name()])),
+            hits: CacheKind::ALL.map(|cache| lookup(cache, "hit")),
+            misses: CacheKind::ALL.map(|cache| lookup(cache, "miss")),
+            keys: self.keys.with_label_values(&[name]),
+            signature_checks: self.signature_checks.with_label_values(&[name]),
+        }
+    }
+
+    /// The numbers about the route of that name.
+    pub fn route(&self, name: &str) -> RouteMetrics {
+        self.requests.route(name)
+    }
+
+    /// The numbers about the upstream of that name.
+    pub fn upstream(&self, name: &str) -> UpstreamMetrics {
+        self.requests.upstream(name)
+    }
+
+    /// How many connections of callers are open.
+    pub fn connections(&self) -> &IntGauge {
+        self.requests.connections()
+    }
+
+    /// Sets how many entries the cache of that name has; read when the page is made, since
+    /// counting along would be a write for every entry.
+    pub fn cache_entries(&self, cache: &'static str, entries: u64) {
+        self.process.cache_entries(cache, entries);
+    }
+
+    /// Counts a configuration that was taken up or refused.
+    pub fn reloaded(&self, accepted: bool) {
+        self.process.reloaded(accepted);
+    }
+
+    /// The counter of a client's token requests that ended so: `granted`, `partial`, `refused`,
+    /// `unavailable`, `unusable`.
+    pub fn own_client(&self, client: &str, outcome: &'static str) -> IntCounter {
+        self.own_client.with_label_values(&[client, outcome])
+    }
+
+    /// How many of the scopes that a client asked for were not granted last time.
+    pub fn missing_scopes(&self, client: &str) -> IntGauge {
+        self.missing_scopes.with_label_values(&[client])
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Registers a family of counters.
+pub fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+    registered(registry, IntCounterVec::new(Opts::new(name, help), labels))
+}
+
+/// Registers a family of gauges.
+pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+    registered(registry, IntGaugeVec::new(Opts::new(name, help), labels))
+}
+
+/// Registers a family of histograms over seconds, from 0.5 ms to 10 s.
+pub fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
+    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    registered(registry, HistogramVec::new(options, labels))
+}
+
+#[expect(clippy::expect_used, reason = "names and labels are constants; a test makes them all")]
+fn registered<C>(registry: &Registry, collector: prometheus::Result<C>) -> C
+where
+    C: prometheus::core::Collector + Clone + 'static,
+{
+    let collector = collector.expect("the metric's name and labels are valid");
+    registry.register(Box::new(collector.clone())).expect("the metric's name is used once");
+    collector
+}
+
+const SECONDS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_registers_and_counts_under_its_own_labels() {
+        let metrics = Metrics::new();
+        let server = metrics.server("main");
+        server.call(Endpoint::Token, CallOutcome::Refused, Duration::from_millis(3));
+        server.hit(CacheKind::Basic);
+        let labels = ["main", "token", "refused"];
+        assert_eq!(metrics.calls.with_label_values(&labels).get(), 1);
+        assert_eq!(metrics.lookups.with_label_values(&["main", "basic", "hit"]).get(), 1);
+        assert_eq!(metrics.lookups.with_label_values(&["main", "basic", "miss"]).get(), 0);
+    }
+}
