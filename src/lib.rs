@@ -45,3 +45,5 @@ pub mod config;
 pub mod telemetry;
 pub mod body;
 pub mod outbound;
+// Floor 3: async shells around pure cores.
+pub mod verify;

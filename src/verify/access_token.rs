@@ -1,0 +1,322 @@
+//! What claims must say for a token to be an access token that is good now, whoever vouched for
+//! them (RFC 9068 §4, RFC 7662 §2.2). Pure: `now` is an argument.
+//!
+//! Scopes, audience and claims are read here and judged by `policy`, for each request anew.
+
+use super::jwt::is_malformed;
+use crate::base::time::UnixSeconds;
+use crate::config::AuthorizationServer;
+use crate::oauth::{
+    Audiences, ClaimError, Claims, ClientId, ServerId, TokenDigest, TokenKind, Validity,
+    VerifiedToken,
+};
+use crate::reject::InvalidToken;
+
+/// A token's verdict by the claims of a JWT whose signature holds.
+///
+/// # Errors
+/// The first thing that is wrong: what it is, what it is bound to, when it may be used.
+pub(super) fn judge(
+    claims: &Claims,
+    digest: TokenDigest,
+    (id, server): (ServerId, &AuthorizationServer),
+    now: UnixSeconds,
+) -> Result<VerifiedToken, InvalidToken> {
+    if is_id_token(claims) || says_other_kind(claims) {
+        return Err(InvalidToken::NotAccessToken);
+    }
+    let said = Said::read(claims, server).map_err(is_malformed)?;
+    let audiences = claims.audiences(&server.audience_claim).map_err(is_malformed)?;
+    // RFC 9068 §2.2 demands `exp`. `iat` and `jti` have no power, and a wrong type breaks the form.
+    if said.expires.is_none() {
+        return Err(InvalidToken::Malformed);
+    }
+    claims.numeric_date("iat").and(claims.string("jti").map(drop)).map_err(is_malformed)?;
+    said.check_use(now)?;
+    Ok(said.verdict(digest, TokenKind::Jwt, (id, server), Audiences::Named(audiences)))
+}
+
+/// What the claims of a token or of an introspection answer say, read strictly.
+pub(super) struct Said {
+    /// `exp` as it stands there, the skew not in it.
+    pub(super) expires: Option<UnixSeconds>,
+    token: Partial,
+    is_bound: bool,
+}
+
+struct Partial {
+    subject: Option<Box<str>>,
+    client_id: Option<ClientId>,
+    scopes: crate::oauth::ScopeSet,
+    validity: Validity,
+    claims: Claims,
+}
+
+impl Said {
+    /// Reads them.
+    ///
+    /// # Errors
+    /// When one has a wrong type, which is never the same as absent.
+    pub(super) fn read(claims: &Claims, server: &AuthorizationServer) -> Result<Self, ClaimError> {
+        let expires = claims.numeric_date("exp")?;
+        let skew = server.clock_skew;
+        let validity = Validity {
+            from: claims.numeric_date("nbf")?.map(|nbf| nbf.minus(skew)),
+            until: expires.map(|exp| exp.plus(skew)),
+        };
+        let authorized_party = claims.string("azp")?;
+        let client_id = claims.string("client_id")?.or(authorized_party);
+        let token = Partial {
+            subject: claims.string("sub")?.map(Box::from),
+            client_id: client_id.map(ClientId::new),
+            scopes: claims.scopes()?,
+            validity,
+            claims: claims.only(&server.kept_claims),
+        };
+        Ok(Self { expires, token, is_bound: claims.value("cnf").is_some() })
+    }
+
+    /// Whether the token may be used by whoever sends it, and now.
+    ///
+    /// # Errors
+    /// When it is bound to a key or certificate, which nothing here can see proven (RFC 8705 §3,
+    /// RFC 9449 §7.2: bound is never taken as unbound), over, or still to come.
+    pub(super) fn check_use(&self, now: UnixSeconds) -> Result<(), InvalidToken> {
+        if self.is_bound {
+            return Err(InvalidToken::Bound);
+        }
+        check_time(&self.token.validity, now)
+    }
+
+    /// The verdict.
+    pub(super) fn verdict(
+        self,
+        digest: TokenDigest,
+        kind: TokenKind,
+        (id, server): (ServerId, &AuthorizationServer),
+        audiences: Audiences,
+    ) -> VerifiedToken {
+        let Partial { subject, client_id, scopes, validity, claims } = self.token;
+        VerifiedToken {
+            digest,
+            kind,
+            server: id,
+            issuer: server.issuer.clone(),
+            subject,
+            client_id,
+            scopes,
+            audiences,
+            validity,
+            claims,
+        }
+    }
+}
+
+/// Holds a token's time against the clock: on each hit of a cache as well as at first.
+///
+/// # Errors
+/// [`InvalidToken::Expired`] or [`InvalidToken::NotYetValid`].
+pub(super) fn check_time(validity: &Validity, now: UnixSeconds) -> Result<(), InvalidToken> {
+    if validity.is_over(now) {
+        return Err(InvalidToken::Expired);
+    }
+    if validity.is_ahead(now) {
+        return Err(InvalidToken::NotYetValid);
+    }
+    Ok(())
+}
+
+/// Whether the claims name another kind of token, in one of the places where servers say it:
+/// `typ` (Keycloak), `token_use` (Cognito, Hydra), `token_type`.
+pub(super) fn says_other_kind(claims: &Claims) -> bool {
+    ["typ", "token_use", "token_type"]
+        .iter()
+        .filter_map(|name| claims.value(name)?.as_str())
+        .any(|found| OTHER_KINDS.iter().any(|kind| found.eq_ignore_ascii_case(kind)))
+}
+
+/// Whether the claims are those of an ID token (OpenID Connect Core §2), a logout token or another
+/// event (RFC 8417 §2.2), or a signed introspection answer (RFC 9701 §5).
+fn is_id_token(claims: &Claims) -> bool {
+    // Keycloak before 24 put the `nonce` of the login into access tokens too, and said `Bearer`.
+    let is_bearer = claims.value("typ").is_some_and(|typ| typ == "Bearer");
+    OTHER_MARKS.iter().any(|name| claims.value(name).is_some())
+        || (!is_bearer && claims.value("nonce").is_some())
+}
+
+const OTHER_MARKS: [&str; 5] = ["at_hash", "c_hash", "s_hash", "events", "token_introspection"];
+
+const OTHER_KINDS: [&str; 8] = [
+    "ID",
+    "id_token",
+    "Refresh",
+    "refresh_token",
+    "Offline",
+    "offline_token",
+    "Logout",
+    "Serialized-ID",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::super::testing::settings;
+    use super::*;
+    use crate::oauth::RawToken;
+
+    const NOW: i64 = 1_700_000_000;
+
+    fn judged(claims: &Value, now: i64) -> Result<VerifiedToken, InvalidToken> {
+        let server = AuthorizationServer {
+            kept_claims: vec!["department".into()],
+            clock_skew: Duration::from_secs(30),
+            ..settings("https://as.test")
+        };
+        let claims = Claims::parse(claims.to_string().as_bytes()).unwrap();
+        let digest = RawToken::new("t").digest();
+        judge(&claims, digest, (ServerId::new(1), &server), UnixSeconds::new(now))
+    }
+
+    fn good() -> Value {
+        json!({
+            "iss": "https://as.test", "aud": "https://api.test", "exp": NOW + 60, "sub": "u1",
+            "client_id": "c1", "scope": "read write", "iat": NOW, "jti": "j", "department": "it",
+            "unknown": {"a": [1]},
+        })
+    }
+
+    fn with(name: &str, value: Value) -> Value {
+        let mut claims = good();
+        claims[name] = value;
+        claims
+    }
+
+    fn without(name: &str) -> Value {
+        let mut claims = good();
+        claims.as_object_mut().unwrap().remove(name);
+        claims
+    }
+
+    #[test]
+    fn a_verdict_holds_what_the_token_says_and_only_claims_that_are_asked_for() {
+        let token = judged(&good(), NOW).unwrap();
+        assert_eq!(token.kind, TokenKind::Jwt);
+        assert_eq!(token.subject.as_deref(), Some("u1"));
+        assert_eq!(token.client_id.unwrap().as_str(), "c1");
+        assert_eq!(token.scopes.to_string(), "read write");
+        assert_eq!(token.claims.len(), 1);
+        assert_eq!(token.claims.value("department"), Some(&json!("it")));
+        let Audiences::Named(named) = &token.audiences else { panic!("named") };
+        assert_eq!(named[0].as_str(), "https://api.test");
+    }
+
+    #[test]
+    fn rfc9068_2_2_what_section_4_does_not_check_may_be_absent() {
+        for name in ["sub", "client_id", "iat", "jti", "scope"] {
+            assert!(judged(&without(name), NOW).is_ok(), "{name}");
+        }
+        let Audiences::Named(named) = judged(&without("aud"), NOW).unwrap().audiences else {
+            panic!("an absent audience is nobody")
+        };
+        assert!(named.is_empty());
+        let token = judged(&with("azp", json!("c2")), NOW).unwrap();
+        assert_eq!(token.client_id.unwrap().as_str(), "c1");
+    }
+
+    #[test]
+    fn cve_2026_25537_a_wrong_type_is_malformed_and_never_absent() {
+        let values =
+            [json!(null), json!(true), json!(1), json!("1"), json!([1]), json!({}), json!(["a"])];
+        #[rustfmt::skip]
+        let cases = [
+            ("exp",       &[2][..]),
+            ("nbf",       &[2]),
+            ("iat",       &[2]),
+            ("sub",       &[3]),
+            ("client_id", &[3]),
+            ("azp",       &[3]),
+            ("jti",       &[3]),
+            ("aud",       &[3, 6]),
+            ("scope",     &[0, 3, 6]),
+        ];
+        for (name, right) in cases {
+            for (index, value) in values.iter().enumerate() {
+                let is_malformed =
+                    judged(&with(name, value.clone()), NOW) == Err(InvalidToken::Malformed);
+                assert_eq!(is_malformed, !right.contains(&index), "{name} {value}");
+            }
+        }
+        assert_eq!(judged(&without("exp"), NOW), Err(InvalidToken::Malformed));
+    }
+
+    #[test]
+    fn rfc7519_4_1_4_the_skew_is_spent_on_exp_and_nbf_to_the_second() {
+        let exp = |second: f64| with("exp", json!(second));
+        let nbf = |second: i64| with("nbf", json!(second));
+        let (over, ahead) = (Err(InvalidToken::Expired), Err(InvalidToken::NotYetValid));
+        #[rustfmt::skip]
+        let cases = [
+            ("now is exp and skew",         exp(NOW as f64 - 30.0), over),
+            ("a second earlier",            exp(NOW as f64 - 29.0), Ok(())),
+            ("a fraction is dropped",       exp(NOW as f64 - 29.5), over),
+            ("a fraction is no error",      exp(NOW as f64 + 0.5),  Ok(())),
+            ("long ago",                    exp(-1.0),              over),
+            ("far ahead",                   exp(1e300),             Ok(())),
+            ("now is nbf less skew",        nbf(NOW + 30),          Ok(())),
+            ("a second before that",        nbf(NOW + 31),          ahead),
+            ("iat in the future",           with("iat", json!(NOW + 9999)), Ok(())),
+        ];
+        for (claim, claims, expected) in cases {
+            assert_eq!(judged(&claims, NOW).map(drop), expected, "{claim}");
+        }
+    }
+
+    #[test]
+    fn rfc8725_2_8_other_tokens_of_the_same_server_are_no_access_tokens() {
+        for (name, value) in [
+            ("at_hash", json!("x")),
+            ("c_hash", json!("x")),
+            ("nonce", json!("n")),
+            ("events", json!({})),
+            ("token_introspection", json!({"active": true})),
+            ("typ", json!("ID")),
+            ("typ", json!("Refresh")),
+            ("typ", json!("Offline")),
+            ("typ", json!("Logout")),
+            ("token_use", json!("id")),
+            ("token_use", json!("refresh_token")),
+            ("token_type", json!("refresh")),
+        ] {
+            let found = judged(&with(name, value), NOW);
+            assert_eq!(found, Err(InvalidToken::NotAccessToken), "{name}");
+        }
+        let mut keycloak = with("typ", json!("Bearer"));
+        keycloak["nonce"] = json!("n");
+        assert!(judged(&keycloak, NOW).is_ok());
+        assert!(judged(&with("token_use", json!("access")), NOW).is_ok());
+    }
+
+    #[test]
+    fn rfc8705_3_a_bound_token_is_never_taken_as_unbound() {
+        for cnf in [json!({"jkt": "x"}), json!({"x5t#S256": "x"}), json!({}), json!(null)] {
+            assert_eq!(judged(&with("cnf", cnf), NOW), Err(InvalidToken::Bound));
+        }
+    }
+
+    #[test]
+    fn the_audience_stands_where_the_settings_say() {
+        let server = AuthorizationServer {
+            audience_claim: "client_id".into(),
+            ..settings("https://as.test")
+        };
+        let claims = Claims::parse(good().to_string().as_bytes()).unwrap();
+        let digest = RawToken::new("t").digest();
+        let now = UnixSeconds::new(NOW);
+        let token = judge(&claims, digest, (ServerId::new(1), &server), now).unwrap();
+        let Audiences::Named(named) = token.audiences else { panic!("named") };
+        assert_eq!(named[0].as_str(), "c1");
+    }
+}

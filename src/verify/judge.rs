@@ -1,0 +1,249 @@
+//! A server's judgement of one token that no cache knew.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::access_token;
+use super::cache::{BadVerdict, CacheKey, GoodVerdict, Judge, Proof};
+use super::flight::Question;
+use super::jwk::Candidates;
+use super::jwt::{self, UnverifiedJwt};
+use super::server::Server;
+use crate::base::secret::Secret;
+use crate::base::time::{Now, UnixSeconds};
+use crate::config::Introspect;
+use crate::oauth::{
+    Algorithm, Audiences, Claims, ClientId, MacAlgorithm, RawToken, ScopeSet, SignatureAlgorithm,
+    TokenDigest, TokenKind, Validity, VerifiedToken,
+};
+use crate::reject::{InvalidToken, Rejection};
+use crate::telemetry::CacheKind;
+
+/// What a token answer said of the token that it gave (RFC 6749 §5.1).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct IssuedFacts {
+    /// To whom it was given.
+    pub client_id: ClientId,
+    /// What was granted. `None`: unknown, and never "all".
+    pub scopes: Option<ScopeSet>,
+    /// When it ends.
+    pub expires: UnixSeconds,
+}
+
+impl Server {
+    /// Judges a token that this server's token endpoint gave for a caller's key and secret: a JWT
+    /// by its signature and claims, any other by introspection, and where there is none by the
+    /// token answer alone.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`](super::Verifier::verify).
+    pub async fn judge_issued(
+        self: &Arc<Self>,
+        token: RawToken<'_>,
+        issued: &IssuedFacts,
+        now: Now,
+    ) -> Result<Arc<VerifiedToken>, Rejection> {
+        let servers = std::slice::from_ref(self);
+        let opaque = self.settings().introspection.as_ref().map(|_| self);
+        let digest = token.digest();
+        match super::recall(servers, opaque, self.caches(), token, digest, now) {
+            super::Recall::Hit(known) => return Ok(known),
+            super::Recall::Refused(rejection) => return Err(rejection),
+            super::Recall::Miss => {}
+        }
+        if jwt::is_jwt(token.expose()) {
+            let jwt = UnverifiedJwt::parse(token.expose()).map_err(Rejection::TokenInvalid)?;
+            if jwt.issuer() != Ok(self.settings().issuer.as_str()) {
+                return Err(Rejection::TokenInvalid(InvalidToken::Issuer));
+            }
+            return self.judge_jwt(jwt, token, digest, now).await;
+        }
+        match opaque {
+            Some(_) => self.judge_opaque(token, digest, now).await,
+            None => self.take_issued(digest, issued, now),
+        }
+    }
+
+    /// Judges a JWT whose `iss` is this server.
+    pub(super) async fn judge_jwt(
+        self: &Arc<Self>,
+        jwt: UnverifiedJwt<'_>,
+        token: RawToken<'_>,
+        digest: TokenDigest,
+        now: Now,
+    ) -> Result<Arc<VerifiedToken>, Rejection> {
+        self.metrics().miss(CacheKind::Jwt);
+        let (verified, proof) = match self.check(&jwt, digest, now).await {
+            Ok(verified) => verified,
+            Err(rejection) => {
+                self.remember_bad(digest, &rejection, now);
+                return Err(rejection);
+            }
+        };
+        if let Some(settings) = &self.settings().introspection
+            && settings.introspect == Introspect::All
+        {
+            let token = Secret::new(token.expose());
+            let question = Question { token, digest, jwt: Some((verified, proof)), now };
+            return self.ask(settings, question).await;
+        }
+        let token = Arc::new(verified);
+        let kept_for = token.validity.until.and_then(|until| until.since(now.unix));
+        let verdict = GoodVerdict {
+            token: Arc::clone(&token),
+            proof,
+            fresh_until: None,
+            kept_for: kept_for.unwrap_or_default(),
+        };
+        self.caches().keep_good(CacheKey { digest, judge: Judge::Keys }, verdict);
+        Ok(token)
+    }
+
+    /// Judges an opaque token by asking.
+    pub(super) async fn judge_opaque(
+        self: &Arc<Self>,
+        token: RawToken<'_>,
+        digest: TokenDigest,
+        now: Now,
+    ) -> Result<Arc<VerifiedToken>, Rejection> {
+        let Some(settings) = &self.settings().introspection else {
+            return Err(Rejection::TokenInvalid(InvalidToken::Unjudgeable));
+        };
+        self.metrics().miss(CacheKind::Opaque);
+        let token = Secret::new(token.expose());
+        self.ask(settings, Question { token, digest, jwt: None, now }).await
+    }
+
+    /// The order of RFC 9068 §4: type, algorithm, key, signature, and only then the claims.
+    async fn check(
+        self: &Arc<Self>,
+        jwt: &UnverifiedJwt<'_>,
+        digest: TokenDigest,
+        now: Now,
+    ) -> Result<(VerifiedToken, Proof), Rejection> {
+        let settings = self.settings();
+        jwt.check_type(&settings.token_types).map_err(Rejection::TokenInvalid)?;
+        if !self.allows(jwt.algorithm) {
+            return Err(Rejection::TokenInvalid(InvalidToken::Algorithm));
+        }
+        let proof = match jwt.algorithm {
+            Algorithm::Signature(algorithm) => self.check_signature(jwt, algorithm, now).await?,
+            Algorithm::Mac(algorithm) => self.check_mac(jwt, algorithm)?,
+        };
+        let token = access_token::judge(&jwt.claims, digest, (self.id(), settings), now.unix);
+        Ok((token.map_err(Rejection::TokenInvalid)?, proof))
+    }
+
+    /// Without a list: whatever the keys allow. A MAC must be listed, and needs the shared secret.
+    fn allows(&self, algorithm: Algorithm) -> bool {
+        let listed = &self.settings().algorithms;
+        match algorithm {
+            Algorithm::Signature(_) => listed.is_empty() || listed.contains(&algorithm),
+            Algorithm::Mac(_) => listed.contains(&algorithm) && self.secret().is_some(),
+        }
+    }
+
+    async fn check_signature(
+        self: &Arc<Self>,
+        jwt: &UnverifiedJwt<'_>,
+        algorithm: SignatureAlgorithm,
+        now: Now,
+    ) -> Result<Proof, Rejection> {
+        let id = jwt.key_id.as_deref();
+        let held = self.keys_for(id, algorithm, now).await?;
+        let Candidates::Keys(keys) = held.candidates(id, algorithm) else {
+            return Err(Rejection::TokenInvalid(InvalidToken::KeyUnknown));
+        };
+        let proven = keys.into_iter().find(|key| {
+            self.metrics().signature_checks.inc();
+            key.public.verify(algorithm, jwt.signed.as_bytes(), &jwt.signature)
+        });
+        match proven {
+            Some(key) => Ok(Proof::Key(key.print, held.version)),
+            None => Err(Rejection::TokenInvalid(InvalidToken::Signature)),
+        }
+    }
+
+    fn check_mac(
+        &self,
+        jwt: &UnverifiedJwt<'_>,
+        algorithm: MacAlgorithm,
+    ) -> Result<Proof, Rejection> {
+        self.metrics().signature_checks.inc();
+        let holds = |secret: &super::signature::MacSecret| {
+            secret.verify(algorithm, jwt.signed.as_bytes(), &jwt.signature)
+        };
+        match self.secret().is_some_and(holds) {
+            true => Ok(Proof::Settings),
+            false => Err(Rejection::TokenInvalid(InvalidToken::Signature)),
+        }
+    }
+
+    /// So that one bad token sent again is cheap. Never an unknown key, which the next refresh may
+    /// bring, and never an outage.
+    fn remember_bad(&self, digest: TokenDigest, rejection: &Rejection, now: Now) {
+        if let Rejection::TokenInvalid(why @ (InvalidToken::Signature | InvalidToken::Malformed)) =
+            rejection
+        {
+            let verdict = BadVerdict {
+                why: *why,
+                server: self.id(),
+                keys: self.peek_keys().version,
+                until: now.instant + BAD_JWT_KEPT_FOR,
+                kept_for: BAD_JWT_KEPT_FOR,
+            };
+            self.caches().keep_bad(CacheKey { digest, judge: Judge::Keys }, verdict);
+        }
+    }
+
+    fn take_issued(
+        &self,
+        digest: TokenDigest,
+        issued: &IssuedFacts,
+        now: Now,
+    ) -> Result<Arc<VerifiedToken>, Rejection> {
+        let validity = Validity { from: None, until: Some(issued.expires) };
+        access_token::check_time(&validity, now.unix).map_err(Rejection::TokenInvalid)?;
+        let key = CacheKey { digest, judge: Judge::Issued(self.id()) };
+        if let Some(known) = self.caches().good(&key)
+            && is_same(&known.token, issued)
+        {
+            self.metrics().hit(CacheKind::Opaque);
+            return Ok(known.token);
+        }
+        self.metrics().miss(CacheKind::Opaque);
+        let token = Arc::new(VerifiedToken {
+            digest,
+            kind: TokenKind::Issued,
+            server: self.id(),
+            issuer: self.settings().issuer.clone(),
+            subject: None,
+            client_id: Some(issued.client_id.clone()),
+            scopes: issued.scopes.clone().unwrap_or_default(),
+            audiences: Audiences::MeantForUs,
+            validity,
+            claims: Claims::default(),
+        });
+        let verdict = GoodVerdict {
+            token: Arc::clone(&token),
+            proof: Proof::Settings,
+            fresh_until: None,
+            kept_for: issued.expires.since(now.unix).unwrap_or_default(),
+        };
+        self.caches().keep_good(key, verdict);
+        Ok(token)
+    }
+}
+
+/// A server may give the same token again with another grant.
+fn is_same(known: &VerifiedToken, issued: &IssuedFacts) -> bool {
+    known.client_id.as_ref() == Some(&issued.client_id)
+        && known.validity.until == Some(issued.expires)
+        && match &issued.scopes {
+            Some(scopes) => *scopes == known.scopes,
+            None => known.scopes.is_empty(),
+        }
+}
+
+/// Long enough to blunt a loop, short enough that nobody waits for it.
+const BAD_JWT_KEPT_FOR: Duration = Duration::from_secs(10);
