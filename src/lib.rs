@@ -47,3 +47,4 @@ pub mod body;
 pub mod outbound;
 // Floor 3: async shells around pure cores.
 pub mod verify;
+pub mod grant;

@@ -1,0 +1,630 @@
+//! A client of the gateway's own, and its token for an upstream (RFC 6749 §4.4).
+//!
+//! # What holds
+//! * A held and good token costs one atomic load. It is renewed beside its use, ahead of its end,
+//!   and nobody waits for that.
+//! * A token past its time is never sent: there is a new one, or the request fails.
+//! * After a refusal the server is left alone for `negative_cache_ttl`, after an outage for the
+//!   time that it named.
+//! * An upstream that refuses every token makes two exchanges per `negative_cache_ttl`, not one
+//!   per request.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwapOption;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::answer::TokenAnswer;
+use super::flight::Flights;
+use super::own_token::{OwnToken, RENEW_MIN};
+use super::refusal::{Refusal, Why};
+use super::status::ClientStatus;
+use super::{RETRY_DEFAULT, TokenRequest, ask, until};
+use crate::base::random;
+use crate::base::time::{self, Now};
+use crate::config::{self, PartialScopes};
+use crate::oauth::ScopeSet;
+use crate::reject::{OutageCause, OwnClientCause, Rejection};
+use crate::telemetry::Metrics;
+use crate::verify::{IssuedFacts, Server, Shared};
+
+/// One `[clients.NAME]`, live.
+pub struct OwnClient {
+    settings: config::Client,
+    server: Arc<Server>,
+    runtime: Handle,
+    metrics: Arc<Metrics>,
+    current: ArcSwapOption<OwnToken>,
+    last: Mutex<Last>,
+    flights: Flights<(), Outcome>,
+}
+
+type Outcome = Result<Arc<OwnToken>, Rejection>;
+
+/// What the last exchanges left. Locked for a few instructions, and not on the hot path.
+#[derive(Default)]
+struct Last {
+    granted: Option<ScopeSet>,
+    refusal: Option<Refusal>,
+    dropped: Option<Instant>,
+    renewal: Option<AbortHandle>,
+}
+
+impl Last {
+    /// There is one renewal at most, and it keeps its token in memory: so it ends with that.
+    fn renew_by(&mut self, renewal: Option<AbortHandle>) {
+        if let Some(old) = std::mem::replace(&mut self.renewal, renewal) {
+            old.abort();
+        }
+    }
+}
+
+impl Drop for OwnClient {
+    fn drop(&mut self) {
+        self.last().renew_by(None);
+    }
+}
+
+impl OwnClient {
+    /// Brings a client up; it asks for nothing before it is used.
+    pub fn start(settings: config::Client, server: Arc<Server>, shared: &Shared) -> Arc<Self> {
+        Arc::new(Self {
+            settings,
+            server,
+            runtime: shared.runtime.clone(),
+            metrics: Arc::clone(&shared.metrics),
+            current: ArcSwapOption::empty(),
+            last: Mutex::default(),
+            flights: Flights::new(1),
+        })
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> &config::Client {
+        &self.settings
+    }
+
+    /// The authorization server that it asks.
+    pub fn server(&self) -> &Arc<Server> {
+        &self.server
+    }
+
+    /// A good token: the one that is held, or else that of one exchange, however many wait.
+    ///
+    /// # Errors
+    /// 502 when the authorization server or the configuration refuses, 503 when it cannot be
+    /// asked.
+    pub async fn token(self: &Arc<Self>) -> Result<Arc<OwnToken>, Rejection> {
+        self.token_at(time::now()).await
+    }
+
+    async fn token_at(self: &Arc<Self>, now: Now) -> Outcome {
+        if let Some(token) = self.held(now) {
+            return Ok(token);
+        }
+        if let Some(refusal) = self.refusal(now) {
+            return Err(refusal);
+        }
+        self.fetch(now, None).await
+    }
+
+    /// The upstream said 401 to this token, so it leaves the cache if it is still the current
+    /// one, and the next request asks for another.
+    pub fn refused_upstream(&self, token: &Arc<OwnToken>) {
+        self.refused_upstream_at(token, time::now());
+    }
+
+    fn refused_upstream_at(&self, token: &Arc<OwnToken>, now: Now) {
+        let refused = Some(Arc::clone(token));
+        let held = self.current.compare_and_swap(&refused, None);
+        if held.as_ref().is_none_or(|held| !Arc::ptr_eq(held, token)) {
+            return;
+        }
+        let mut last = self.last();
+        last.renew_by(None);
+        let pause = self.settings.negative_cache_ttl;
+        let again =
+            last.dropped.replace(now.instant).is_some_and(|at| now.instant < until(at, pause));
+        // Its successor too: another exchange would not help, and each request would make one.
+        if again {
+            let why = Why::Client(OwnClientCause::RefusedUpstream);
+            last.refusal = Some(Refusal { why, until: until(now.instant, pause) });
+        }
+        drop(last);
+        tracing::warn!(client = %self.settings.name, again, "upstream refused the client's token");
+    }
+
+    /// What `/status` shows.
+    pub fn status(&self) -> ClientStatus {
+        let left = self.current.load().as_ref().and_then(|token| token.left(time::now()));
+        let last = self.last();
+        let error = last.refusal.as_ref().map(|refusal| refusal.why.word());
+        ClientStatus::new(&self.settings, &self.server.settings().name, last.granted.as_ref())
+            .left(left)
+            .error(error)
+    }
+
+    fn held(&self, now: Now) -> Option<Arc<OwnToken>> {
+        self.current.load().as_ref().filter(|token| token.is_good(now)).cloned()
+    }
+
+    fn refusal(&self, now: Now) -> Option<Rejection> {
+        let refusal = self.last().refusal.clone()?;
+        (now.instant < refusal.until).then(|| refusal.rejection(&self.settings, &self.server, now))
+    }
+
+    /// One exchange for all that ask meanwhile; `replacing` is a good token that is renewed.
+    async fn fetch(self: &Arc<Self>, now: Now, replacing: Option<Arc<OwnToken>>) -> Outcome {
+        let client = Arc::clone(self);
+        let flight = || async move { client.fly(now, replacing).await };
+        let outcome = self.flights.join((), &self.runtime, flight).await;
+        outcome.unwrap_or_else(|| Err(self.server.outage(OutageCause::Busy, Some(RETRY_DEFAULT))))
+    }
+
+    async fn fly(self: Arc<Self>, now: Now, replacing: Option<Arc<OwnToken>>) -> Outcome {
+        let replaced = |held: &Arc<OwnToken>| {
+            replacing.as_ref().is_some_and(|replacing| Arc::ptr_eq(held, replacing))
+        };
+        if let Some(token) = self.held(now).filter(|held| !replaced(held)) {
+            return Ok(token);
+        }
+        if let Some(refusal) = self.refusal(now) {
+            return Err(refusal);
+        }
+        let sent = time::now();
+        let request = TokenRequest {
+            client: &self.settings.authentication,
+            scopes: &self.settings.scopes,
+            resources: &self.settings.resources,
+        };
+        let answer = ask(&self.server, &request, sent).await;
+        let outcome = match answer {
+            Ok(answer) => self.weigh(answer, sent).await,
+            Err(failure) => Err(Why::of(failure, self.settings.negative_cache_ttl)),
+        };
+        self.settle(outcome)
+    }
+
+    /// Holds what was granted against what was asked for.
+    async fn weigh(
+        &self,
+        answer: TokenAnswer,
+        sent: Now,
+    ) -> Result<(OwnToken, ScopeSet), (Why, Duration)> {
+        let life = answer.life.unwrap_or(self.settings.cache_ttl);
+        let granted = self.granted(&answer, sent, life).await?;
+        let missing = self.settings.scopes.missing_from(&granted);
+        self.metrics.missing_scopes(&self.settings.name).set(whole(missing.len()));
+        self.last().granted = Some(granted.clone());
+        if !missing.is_empty() {
+            tracing::warn!(client = %self.settings.name, %missing, "client was granted fewer scopes");
+            if self.settings.partial_scopes == PartialScopes::Refuse {
+                let why = Why::Client(OwnClientCause::PartialScopes(missing));
+                return Err((why, self.settings.negative_cache_ttl));
+            }
+        }
+        let has_end = answer.life.is_some();
+        let token = OwnToken::new(answer.bearer, granted, life, sent);
+        // The answer took longer than the token lives.
+        if has_end && !token.is_good(time::now()) {
+            let why = Why::Client(OwnClientCause::Unusable);
+            return Err((why, self.settings.negative_cache_ttl));
+        }
+        Ok((token, missing))
+    }
+
+    /// What was granted: what the answer or the token says; else what introspection says; else,
+    /// by RFC 6749 §5.1, what was asked for.
+    async fn granted(
+        &self,
+        answer: &TokenAnswer,
+        sent: Now,
+        life: Duration,
+    ) -> Result<ScopeSet, (Why, Duration)> {
+        if let Some(said) = answer.scopes_said() {
+            return Ok(said);
+        }
+        let asked = &self.settings.scopes;
+        if asked.is_empty() || self.server.settings().introspection.is_none() {
+            return Ok(asked.clone());
+        }
+        let issued = IssuedFacts {
+            client_id: self.settings.authentication.client_id.clone(),
+            scopes: None,
+            expires: sent.unix.plus(life),
+        };
+        match self.server.judge_issued(answer.bearer.raw(), &issued, time::now()).await {
+            Ok(token) => Ok(token.scopes.clone()),
+            Err(Rejection::VerifierUnavailable(outage)) => {
+                let wait = Duration::from_secs(outage.retry_after.seconds());
+                Err((Why::Outage(outage.cause), wait))
+            }
+            // Asked, and the server does not vouch for its own token: nothing was granted.
+            Err(_) => Ok(ScopeSet::default()),
+        }
+    }
+
+    /// Writes down how the exchange ended.
+    fn settle(self: &Arc<Self>, outcome: Result<(OwnToken, ScopeSet), (Why, Duration)>) -> Outcome {
+        let name = &self.settings.name;
+        match outcome {
+            Ok((token, missing)) => {
+                let word = if missing.is_empty() { "granted" } else { "partial" };
+                self.metrics.own_client(name, word).inc();
+                let token = Arc::new(token);
+                self.current.store(Some(Arc::clone(&token)));
+                let renewal = renew(Arc::downgrade(self), Arc::clone(&token));
+                let renewal = self.runtime.spawn(renewal).abort_handle();
+                let mut last = self.last();
+                last.refusal = None;
+                last.renew_by(Some(renewal));
+                tracing::debug!(client = %name, granted = %token.granted(), "client was given a token");
+                Ok(token)
+            }
+            Err((why, wait)) => {
+                self.metrics.own_client(name, why.label()).inc();
+                tracing::warn!(client = %name, error = why.word(), "client was given no token");
+                let now = time::now();
+                let refusal = Refusal { why, until: until(now.instant, wait) };
+                let rejection = refusal.rejection(&self.settings, &self.server, now);
+                self.last().refusal = Some(refusal);
+                Err(rejection)
+            }
+        }
+    }
+
+    fn last(&self) -> MutexGuard<'_, Last> {
+        self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Asks for the successor of `token` ahead of its end, and again until that. It ends with the
+/// client, or when another token has taken the place and has a task of its own; the request
+/// itself runs elsewhere and goes on then.
+async fn renew(client: Weak<OwnClient>, token: Arc<OwnToken>) {
+    let mut wait = token.renew_after(random::byte());
+    loop {
+        tokio::time::sleep(wait).await;
+        let Some(client) = client.upgrade() else { return };
+        let now = time::now();
+        if !client.held(now).is_some_and(|held| Arc::ptr_eq(&held, &token)) {
+            return;
+        }
+        if client.fetch(now, Some(Arc::clone(&token))).await.is_ok() {
+            return;
+        }
+        let until = client.last().refusal.as_ref().map(|refusal| refusal.until);
+        let left = until.map(|until| until.saturating_duration_since(time::now().instant));
+        wait = left.unwrap_or(RETRY_DEFAULT).max(RENEW_MIN);
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Fixture, jwt, scopes};
+    use super::*;
+    use crate::outbound::testing::{FakeServer, Reply};
+    use crate::reject::{Outage, OwnClientFailure, RetryAfter};
+
+    fn later(now: Now, seconds: u64) -> Now {
+        let wait = Duration::from_secs(seconds);
+        Now { unix: now.unix.plus(wait), instant: now.instant + wait }
+    }
+
+    fn token_reply(more: &str) -> Reply {
+        Reply::json(&format!(r#"{{"access_token":"t","token_type":"Bearer"{more}}}"#))
+    }
+
+    async fn answering(reply: Reply) -> Fixture {
+        Fixture::start(move |_| reply.clone()).await
+    }
+
+    fn client(fixture: &Fixture, asked: &str, partial: PartialScopes) -> Arc<OwnClient> {
+        let settings = config::Client {
+            scopes: scopes(asked),
+            partial_scopes: partial,
+            ..fixture.client_settings()
+        };
+        OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared)
+    }
+
+    fn refused(cause: OwnClientCause) -> Rejection {
+        Rejection::OwnClientRefused(OwnClientFailure { client: "reports".into(), cause })
+    }
+
+    fn numbered() -> impl Fn(&crate::outbound::testing::Seen) -> Reply + Send + Sync {
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        move |_| {
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            Reply::json(&format!(
+                r#"{{"access_token":"t{number}","token_type":"Bearer","expires_in":600}}"#
+            ))
+        }
+    }
+
+    #[tokio::test]
+    async fn rfc6749_4_4_2_a_request_names_grant_scopes_and_each_resource() {
+        let fixture = answering(token_reply(r#","expires_in":60"#)).await;
+        let mut settings = config::Client {
+            scopes: scopes("b a"),
+            resources: vec!["https://x.test/1".into(), "https://x.test/2".into()],
+            ..fixture.client_settings()
+        };
+        settings.authentication.parameters.insert("audience".into(), "aud".into());
+        settings.authentication.parameters.insert("scope".into(), "all".into());
+        let client = OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared);
+        let token = client.token().await.unwrap();
+        assert_eq!(token.authorization(), "Bearer t");
+        assert_eq!(
+            fixture.authorization_server.seen()[0].body,
+            "grant_type=client_credentials&scope=a+b&resource=https%3A%2F%2Fx.test%2F1\
+             &resource=https%3A%2F%2Fx.test%2F2&audience=aud"
+        );
+    }
+
+    #[tokio::test]
+    async fn two_hundred_first_requests_make_one_exchange_and_one_that_leaves_fails_nobody() {
+        let fixture = answering(token_reply(r#","expires_in":60"#)).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        fixture.authorization_server.hold();
+        let mut waiting: Vec<_> = (0..200)
+            .map(|_| {
+                let client = Arc::clone(&client);
+                tokio::spawn(async move { client.token().await })
+            })
+            .collect();
+        fixture.authorization_server.wait_for(1).await;
+        waiting.remove(0).abort();
+        fixture.authorization_server.release();
+        for one in waiting {
+            assert!(one.await.unwrap().is_ok());
+        }
+        assert_eq!(fixture.authorization_server.seen().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn rfc6749_5_1_a_token_is_used_until_expires_in_or_cache_ttl_and_never_after() {
+        for (more, last_good, over) in [(r#","expires_in":60"#, 57, 59), ("", 299, 301)] {
+            let fixture = Fixture::start_silenced_after(1, token_reply(more)).await;
+            let settings =
+                config::Client { cache_ttl: Duration::from_secs(302), ..fixture.client_settings() };
+            let client = OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared);
+            let now = time::now();
+            client.token_at(now).await.unwrap();
+            assert!(client.token_at(later(now, last_good)).await.is_ok(), "{more}");
+            assert_eq!(fixture.authorization_server.seen().len(), 1, "{more}");
+            let outcome = client.token_at(later(now, over)).await;
+            assert!(matches!(outcome, Err(Rejection::VerifierUnavailable(_))), "{more}");
+            assert_eq!(fixture.authorization_server.seen().len(), 2, "{more}");
+        }
+    }
+
+    #[tokio::test]
+    async fn renewal_precedes_the_end_and_nobody_waits_for_it() {
+        // Long enough that a machine under load does not sleep past what is left after 80 %.
+        let fixture = answering(token_reply(r#","expires_in":4"#)).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        let first = client.token().await.unwrap();
+        let renewed = async {
+            while client.current.load_full().is_none_or(|held| Arc::ptr_eq(&held, &first)) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), renewed).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn while_renewal_waits_and_fails_the_old_token_serves() {
+        let fixture = Fixture::start_silenced_after(1, token_reply(r#","expires_in":60"#)).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        let now = time::now();
+        let first = client.token_at(now).await.unwrap();
+        fixture.authorization_server.hold();
+        let (renewing, replaced) = (Arc::clone(&client), Arc::clone(&first));
+        let renewal = tokio::spawn(async move { renewing.fetch(now, Some(replaced)).await });
+        fixture.authorization_server.wait_for(2).await;
+        assert!(Arc::ptr_eq(&client.token_at(now).await.unwrap(), &first), "it waits");
+        fixture.authorization_server.release();
+        assert!(renewal.await.unwrap().is_err());
+        assert!(Arc::ptr_eq(&client.token_at(now).await.unwrap(), &first), "it failed");
+        assert!(client.token_at(later(now, 59)).await.is_err(), "nothing old is sent");
+    }
+
+    #[tokio::test]
+    async fn the_renewal_ends_with_the_client_and_gives_up_its_token() {
+        let fixture = answering(token_reply(r#","expires_in":60"#)).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        let token = Arc::downgrade(&client.token().await.unwrap());
+        drop(client);
+        let gone = async {
+            while token.strong_count() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(5), gone).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn rfc6749_5_2_a_refusal_is_502_with_its_code_and_asked_again_after_the_pause() {
+        for (status, body, code) in [
+            (401, r#"{"error":"invalid_client"}"#, "invalid_client"),
+            (401, "", "invalid_client"),
+            (400, r#"{"error":"unauthorized_client"}"#, "unauthorized_client"),
+            (400, r#"{"error":"invalid_scope"}"#, "invalid_scope"),
+            (400, r#"{"error":"invalid_target"}"#, "invalid_target"),
+            (400, r#"{"error":"<script>"}"#, "unknown"),
+        ] {
+            let fixture = answering(Reply::new(status).body(body)).await;
+            let client = client(&fixture, "", PartialScopes::Refuse);
+            let now = time::now();
+            let expected = refused(OwnClientCause::Refused(code));
+            assert_eq!(client.token_at(now).await.unwrap_err(), expected);
+            assert_eq!(client.token_at(later(now, 9)).await.unwrap_err(), expected);
+            assert_eq!(fixture.authorization_server.seen().len(), 1);
+            let status = serde_json::to_value(client.status()).unwrap();
+            assert_eq!(status["last_error"], code);
+            assert_eq!(client.token_at(later(now, 12)).await.unwrap_err(), expected);
+            assert_eq!(fixture.authorization_server.seen().len(), 2);
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_used_is_502_and_gives_no_token() {
+        for body in [
+            r#"{"access_token":"t","token_type":"DPoP"}"#,
+            r#"{"access_token":"t","token_type":"bearer","error":"invalid_client"}"#,
+            "<html>",
+        ] {
+            let fixture = answering(Reply::json(body)).await;
+            let client = client(&fixture, "", PartialScopes::Allow);
+            let outcome = client.token().await.unwrap_err();
+            assert_eq!(outcome, refused(OwnClientCause::Unusable), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn rfc9110_10_2_3_an_outage_is_503_and_its_retry_after_is_kept_and_told() {
+        let reply = Reply::new(503).header("retry-after", "120");
+        let fixture = answering(reply).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        let now = time::now();
+        let issuer = fixture.server.settings().issuer.clone();
+        let outage = |seconds| {
+            let retry_after = RetryAfter::new(Duration::from_secs(seconds));
+            let cause = OutageCause::Status;
+            Rejection::VerifierUnavailable(Outage { issuer: issuer.clone(), cause, retry_after })
+        };
+        assert_eq!(client.token_at(now).await.unwrap_err(), outage(120));
+        let rejection = client.token_at(later(now, 100)).await.unwrap_err();
+        assert!([outage(20), outage(21)].contains(&rejection), "{rejection:?}");
+        assert_eq!(fixture.authorization_server.seen().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn fewer_scopes_than_asked_are_refused_or_used_as_configured_and_seen() {
+        let (opaque, some) = ("t".to_owned(), jwt(r#"{"scope":"a"}"#));
+        let nothing = jwt(r#"{"sub":"x"}"#);
+        #[rustfmt::skip]
+        let cases = [
+            // claim                                  token     answer               asked   granted  missing
+            ("all granted, in another order",         &opaque,  r#","scope":"b a""#, "a b",  "a b",   ""),
+            ("more than asked",                       &opaque,  r#","scope":"a b""#, "a",    "a b",   ""),
+            ("a part",                                &opaque,  r#","scope":"b""#,   "a b",  "b",     "a"),
+            ("nothing, said",                         &opaque,  r#","scope":"""#,    "a",    "",      "a"),
+            ("silence about an opaque token",         &opaque,  "",                  "a b",  "a b",   ""),
+            ("silence, and the token has a part",     &some,    "",                  "a b",  "a",     "b"),
+            ("silence, and the token has none",       &nothing, "",                  "a",    "",      "a"),
+            ("silence, nothing asked, opaque",        &opaque,  "",                  "",     "",      ""),
+            ("silence, nothing asked, a JWT",         &some,    "",                  "",     "a",     ""),
+        ];
+        for (claim, token, more, asked, granted, missing) in cases {
+            let body = format!(r#"{{"access_token":"{token}","token_type":"bearer"{more}}}"#);
+            let fixture = answering(Reply::json(&body)).await;
+            let allowing = client(&fixture, asked, PartialScopes::Allow);
+            let token = allowing.token().await.unwrap();
+            assert_eq!(token.granted(), &scopes(granted), "{claim}");
+            let gauge = fixture.shared.metrics.missing_scopes("reports").get();
+            assert_eq!(gauge, whole(scopes(missing).len()), "{claim}");
+            let outcome = client(&fixture, asked, PartialScopes::Refuse).token().await;
+            let word = if missing.is_empty() { "granted" } else { "partial" };
+            let tokens = fixture.counted("scopegate_client_tokens_total", &["reports", word]);
+            assert_eq!(tokens, 2.0, "{claim}");
+            let expected = refused(OwnClientCause::PartialScopes(scopes(missing)));
+            let expected = if missing.is_empty() { None } else { Some(expected) };
+            assert_eq!(outcome.err(), expected, "{claim}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_answer_about_an_opaque_token_is_looked_up_by_introspection() {
+        for (body, expected) in [
+            (r#"{"active":true,"scope":"a"}"#, Ok("a")),
+            (r#"{"active":true}"#, Ok("")),
+            (r#"{"active":false}"#, Ok("")),
+            ("down", Err(())),
+        ] {
+            let introspection = match body {
+                "down" => Reply::new(500),
+                body => Reply::json(body),
+            };
+            let fixture = Fixture::start_introspecting(move |seen| match seen.target.as_str() {
+                "/token" => token_reply(""),
+                _ => introspection.clone(),
+            })
+            .await;
+            let outcome = client(&fixture, "a b", PartialScopes::Allow).token().await;
+            match (outcome, expected) {
+                (Ok(token), Ok(expected)) => assert_eq!(token.granted(), &scopes(expected)),
+                (Err(Rejection::VerifierUnavailable(_)), Err(())) => {}
+                (outcome, _) => panic!("{body}: {outcome:?}"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hundred_refusals_upstream_of_one_token_make_one_new_exchange() {
+        let fixture = Fixture::start(numbered()).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        let token = client.token().await.unwrap();
+        let again: Vec<_> = (0..100)
+            .map(|_| {
+                let (client, token) = (Arc::clone(&client), Arc::clone(&token));
+                tokio::spawn(async move {
+                    client.refused_upstream(&token);
+                    client.token().await.unwrap()
+                })
+            })
+            .collect();
+        for one in again {
+            assert_eq!(one.await.unwrap().authorization(), "Bearer t1");
+        }
+        assert_eq!(fixture.authorization_server.seen().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_upstream_that_refuses_every_token_does_not_make_an_exchange_per_request() {
+        let fixture = Fixture::start(numbered()).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        let now = time::now();
+        for expected in [2, 2, 2] {
+            if let Ok(token) = client.token_at(now).await {
+                client.refused_upstream_at(&token, now);
+            }
+            let _ = client.token_at(now).await;
+            assert_eq!(fixture.authorization_server.seen().len(), expected);
+        }
+        let outcome = client.token_at(now).await.unwrap_err();
+        assert_eq!(outcome, refused(OwnClientCause::RefusedUpstream));
+        assert!(client.token_at(later(now, 11)).await.is_ok());
+        assert_eq!(fixture.authorization_server.seen().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn the_status_names_scopes_and_never_the_token() {
+        let fixture = answering(Reply::json(
+            r#"{"access_token":"t0k3n","token_type":"bearer","scope":"a","expires_in":60}"#,
+        ))
+        .await;
+        let client = client(&fixture, "a b", PartialScopes::Allow);
+        let token = client.token().await.unwrap();
+        let status = serde_json::to_value(client.status()).unwrap();
+        assert_eq!(status["missing_scopes"], serde_json::json!(["b"]));
+        assert_eq!(status["granted_scopes"], serde_json::json!(["a"]));
+        assert!(status["expires_in_s"].as_u64().unwrap() > 50);
+        assert!(!format!("{status} {token:?}").contains("t0k3n"));
+        assert!(!format!("{status}").contains("s3cret"));
+    }
+
+    #[tokio::test]
+    async fn a_server_without_a_known_token_endpoint_is_an_outage() {
+        let fixture = Fixture::start_without_endpoint(FakeServer::start(numbered()).await).await;
+        let outcome = client(&fixture, "", PartialScopes::Refuse).token().await;
+        assert!(matches!(outcome, Err(Rejection::VerifierUnavailable(_))));
+    }
+}

@@ -1,0 +1,108 @@
+//! A token of the gateway's own, and its time.
+
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+
+use super::answer::BearerToken;
+use super::until;
+use crate::base::time::{Now, UnixSeconds};
+use crate::oauth::ScopeSet;
+
+/// A token that a client of the gateway's own was given, for one upstream's eyes.
+#[derive(Debug)]
+pub struct OwnToken {
+    bearer: BearerToken,
+    granted: ScopeSet,
+    life: Duration,
+    good_until: Instant,
+    expires: UnixSeconds,
+}
+
+impl OwnToken {
+    /// A token that was asked for at `sent` and lives for `life` from then: the answer says how
+    /// long, and nothing says that it travelled fast.
+    pub(super) fn new(bearer: BearerToken, granted: ScopeSet, life: Duration, sent: Now) -> Self {
+        let good_until = until(sent.instant, good_for(life));
+        Self { bearer, granted, life, good_until, expires: sent.unix.plus(life) }
+    }
+
+    /// The field that carries it, marked sensitive.
+    pub fn authorization(&self) -> &HeaderValue {
+        self.bearer.authorization()
+    }
+
+    /// The scopes that it was granted, as far as anybody could tell.
+    pub fn granted(&self) -> &ScopeSet {
+        &self.granted
+    }
+
+    /// Whether it may be sent. Both clocks must agree: the monotonic one stands still while a
+    /// machine is suspended, and the other can be set back.
+    pub(super) fn is_good(&self, now: Now) -> bool {
+        now.instant < self.good_until && now.unix <= self.expires
+    }
+
+    /// The time it has left.
+    pub(super) fn left(&self, now: Now) -> Option<Duration> {
+        self.is_good(now).then(|| self.expires.since(now.unix)).flatten()
+    }
+
+    /// How long after it came its successor is asked for. `random` spreads instances that
+    /// started together.
+    pub(super) fn renew_after(&self, random: u8) -> Duration {
+        let share = 70 + u32::from(random) * 10 / 255;
+        (self.life * share / 100).max(RENEW_MIN)
+    }
+}
+
+/// For how long a token of that life is used: a request that carries it takes its time too.
+pub(super) fn good_for(life: Duration) -> Duration {
+    life.saturating_sub(MARGIN.min(life / 10))
+}
+
+/// A request is at the upstream within this time, or its token may be refused there.
+const MARGIN: Duration = Duration::from_secs(2);
+/// A server whose tokens live shorter than this is not asked without pause.
+pub(super) const RENEW_MIN: Duration = Duration::from_millis(500);
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::bearer;
+    use super::*;
+    use crate::base::time;
+
+    #[test]
+    fn a_token_is_good_until_shortly_before_its_end_by_both_clocks() {
+        let sent = time::now();
+        let life = Duration::from_secs(60);
+        let token = OwnToken::new(bearer("t"), ScopeSet::default(), life, sent);
+        let at = |instant_s, unix_s| {
+            let [instant, unix] = [instant_s, unix_s].map(Duration::from_secs);
+            token.is_good(Now { instant: sent.instant + instant, unix: sent.unix.plus(unix) })
+        };
+        assert!(at(57, 57));
+        assert!(!at(58, 58));
+        assert!(!at(1, 61), "the machine slept");
+        assert!(at(1, 0));
+        assert_eq!(token.left(sent), Some(life));
+    }
+
+    #[test]
+    fn a_short_life_keeps_most_of_itself() {
+        assert_eq!(good_for(Duration::from_secs(1)), Duration::from_millis(900));
+        assert_eq!(good_for(Duration::from_secs(3600)), Duration::from_secs(3598));
+    }
+
+    #[test]
+    fn renewal_precedes_the_end_and_is_spread() {
+        let renew = |seconds, random| {
+            let life = Duration::from_secs(seconds);
+            let token = OwnToken::new(bearer("t"), ScopeSet::default(), life, time::now());
+            token.renew_after(random).as_millis()
+        };
+        assert_eq!((renew(100, 0), renew(100, 255)), (70_000, 80_000));
+        assert_eq!(renew(86_400, 0), 60_480_000);
+        assert_eq!(renew(1, 0), 700);
+    }
+}

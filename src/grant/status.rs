@@ -1,0 +1,52 @@
+//! What `/status` shows of a client.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::config::Client;
+use crate::oauth::ScopeSet;
+
+/// A client of the gateway's own, as `/status` shows it. No secret and no token.
+#[derive(Clone, Debug, Serialize)]
+pub struct ClientStatus {
+    name: String,
+    client_id: String,
+    authorization_server: String,
+    asked_scopes: Vec<String>,
+    granted_scopes: Option<Vec<String>>,
+    missing_scopes: Vec<String>,
+    expires_in_s: Option<u64>,
+    last_error: Option<&'static str>,
+}
+
+impl ClientStatus {
+    /// `granted` is what the last answer gave; none before the first.
+    pub(super) fn new(client: &Client, server: &str, granted: Option<&ScopeSet>) -> Self {
+        let missing = granted.map(|granted| client.scopes.missing_from(granted));
+        Self {
+            name: client.name.to_string(),
+            client_id: client.authentication.client_id.to_string(),
+            authorization_server: server.to_owned(),
+            asked_scopes: names(&client.scopes),
+            granted_scopes: granted.map(names),
+            missing_scopes: missing.as_ref().map(names).unwrap_or_default(),
+            expires_in_s: None,
+            last_error: None,
+        }
+    }
+
+    /// With what is left of a token that is held.
+    pub(super) fn left(self, left: Option<Duration>) -> Self {
+        Self { expires_in_s: left.map(|left| left.as_secs()), ..self }
+    }
+
+    /// With the stable word of what went wrong last, if that was not made good since.
+    pub(super) fn error(self, last_error: Option<&'static str>) -> Self {
+        Self { last_error, ..self }
+    }
+}
+
+fn names(scopes: &ScopeSet) -> Vec<String> {
+    scopes.iter().map(ToString::to_string).collect()
+}
