@@ -48,3 +48,4 @@ pub mod outbound;
 // Floor 3: async shells around pure cores.
 pub mod verify;
 pub mod grant;
+pub mod upstream;

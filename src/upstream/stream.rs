@@ -1,0 +1,146 @@
+//! Answers whose connection works by itself: HTTP/2 streams, and HTTP/1.1 exchanges whose answer
+//! came before their request was sent.
+
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::Scheme;
+use http::{Request, Response, Version};
+use http_body::{Body as _, Frame};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{Builder, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use super::Unanswered;
+use super::connect::Stream;
+use super::message::{accept, copy_of, is_unprocessed, prepare_http2};
+use super::patience::Patience;
+use super::pool::InFlight;
+use crate::body::{Body, BodyError, IdleTimer, Lease};
+use crate::reject::UpstreamFailure;
+
+/// Starts HTTP/2 on a new connection, which then works by itself until its last sender is gone.
+pub(super) async fn start(stream: Stream) -> Result<SendRequest<Body>, UpstreamFailure> {
+    let (sender, connection) = Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_header_list_size(RESPONSE_HEAD_MAX)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|_| UpstreamFailure::Reset)?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "the connection to the upstream broke");
+        }
+    });
+    Ok(sender)
+}
+
+/// Sends a request as a stream and waits for the head of its answer. Dropping the future resets
+/// the stream.
+pub(super) async fn send(
+    mut sender: SendRequest<Body>,
+    mut request: Request<Body>,
+    scheme: Scheme,
+    exchange: InFlight,
+    deadline: Instant,
+) -> Result<Response<Body>, Unanswered> {
+    prepare_http2(&mut request, scheme).map_err(Unanswered::Failed)?;
+    let copy = copy_of(&request);
+    let mut patience = Patience::new(request.body().watch(), exchange.started(), deadline);
+    let mut deadline = deadline;
+    let mut answer = pin!(sender.try_send_request(request));
+    let answered = loop {
+        let answered = timeout_at(deadline, answer.as_mut()).await;
+        match patience.renewed(Instant::now()) {
+            Some(later) if answered.is_err() => deadline = later,
+            _ => break answered,
+        }
+    };
+    match answered {
+        Ok(Ok(mut response)) => {
+            accept(&mut response, Version::HTTP_2).map_err(Unanswered::Failed)?;
+            let (head, incoming) = response.into_parts();
+            let lease = Streamed::new(exchange.idle(), Some(exchange), None);
+            Ok(Response::from_parts(head, Body::response(incoming, Some(Box::new(lease)))))
+        }
+        Ok(Err(error)) => match copy {
+            Some(copy) if error.message().is_none() && is_unprocessed(error.error()) => {
+                Err(Unanswered::Unsent(Box::new(copy), exchange))
+            }
+            _ => Err(Unanswered::from_error(error, exchange)),
+        },
+        Err(_) => Err(Unanswered::Failed(UpstreamFailure::TimedOut)),
+    }
+}
+
+/// The hold on such an answer: its time-out, and what it counts for.
+pub(super) struct Streamed {
+    idle: IdleTimer,
+    _exchange: Option<InFlight>,
+    _task: Option<Task>,
+}
+
+impl Streamed {
+    pub(super) const fn new(
+        idle: Duration,
+        exchange: Option<InFlight>,
+        task: Option<Task>,
+    ) -> Self {
+        Self { idle: IdleTimer::new(idle), _exchange: exchange, _task: task }
+    }
+}
+
+impl Lease for Streamed {
+    fn poll_frame(
+        &mut self,
+        incoming: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
+            self.idle.restart();
+            return Poll::Ready(frame.map(|frame| frame.map_err(|_| BodyError::UpstreamGone)));
+        }
+        ready!(self.idle.poll_expired(cx));
+        Poll::Ready(Some(Err(BodyError::UpstreamSlow)))
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn release(self: Box<Self>) {}
+}
+
+/// A task that ends with its owner.
+pub(super) struct Task(JoinHandle<()>);
+
+impl Task {
+    pub(super) const fn new(task: JoinHandle<()>) -> Self {
+        Self(task)
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Bytes of an answer's header list.
+const RESPONSE_HEAD_MAX: u32 = 64 * 1024;
+/// What an upstream may send on one stream before its caller has read any of it.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// The same for all streams of a connection: many slow callers must not starve a quick one.
+const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
+/// A connection that carries requests and says nothing for this long is asked whether it lives,
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// and given up after this.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
