@@ -49,3 +49,6 @@ pub mod outbound;
 pub mod verify;
 pub mod grant;
 pub mod upstream;
+// Floor 4: the pipeline.
+pub mod gateway;
+pub mod admin;

@@ -1,0 +1,118 @@
+//! `/status`: what is configured and how it stands, as JSON.
+
+use serde::Serialize;
+
+use crate::gateway::Gateway;
+use crate::grant::ClientStatus;
+use crate::policy::Access;
+use crate::verify::{CachesStatus, ServerStatus};
+
+/// The whole page.
+#[derive(Serialize)]
+pub(super) struct Status {
+    version: &'static str,
+    ready: bool,
+    draining: bool,
+    waiting_for: Vec<String>,
+    configuration: Configuration,
+    connections: i64,
+    routes: Vec<RouteStatus>,
+    authorization_servers: Vec<ServerStatus>,
+    clients: Vec<ClientStatus>,
+    upstreams: Vec<UpstreamStatus>,
+    caches: CachesStatus,
+}
+
+#[derive(Serialize)]
+struct Configuration {
+    /// The first digits of the SHA-256 of what is at work.
+    digest: String,
+    /// What has been refused since, if anything was.
+    refused: Option<Refused>,
+}
+
+#[derive(Serialize)]
+struct Refused {
+    at: i64,
+    why: String,
+}
+
+#[derive(Serialize)]
+struct RouteStatus {
+    name: Box<str>,
+    upstream: Option<Box<str>>,
+    access: &'static str,
+    scopes: Vec<String>,
+    any_scope: Vec<String>,
+    claims: Vec<Box<str>>,
+}
+
+#[derive(Serialize)]
+struct UpstreamStatus {
+    name: Box<str>,
+    endpoints: Vec<String>,
+    addresses_known: bool,
+    in_flight: usize,
+}
+
+impl Status {
+    pub(super) fn of(gateway: &Gateway) -> Self {
+        let snapshot = gateway.snapshot();
+        let config = snapshot.config();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            ready: gateway.is_ready(),
+            draining: gateway.is_draining(),
+            waiting_for: gateway.unready(),
+            configuration: Configuration {
+                digest: config.digest.to_string(),
+                refused: gateway
+                    .refused_configuration()
+                    .map(|refused| Refused { at: refused.at.get(), why: refused.why }),
+            },
+            connections: gateway.metrics().connections().get(),
+            routes: config.routes.iter().map(|route| RouteStatus::of(route, config)).collect(),
+            authorization_servers: snapshot.servers().iter().map(|one| one.status()).collect(),
+            clients: snapshot.clients().iter().map(|client| client.status()).collect(),
+            upstreams: snapshot.upstreams().map(|upstream| UpstreamStatus::of(upstream)).collect(),
+            caches: snapshot.caches().status(),
+        }
+    }
+}
+
+impl RouteStatus {
+    fn of(route: &crate::config::Route, config: &crate::config::Config) -> Self {
+        let upstream = config.upstreams.get(route.upstream).map(|upstream| upstream.name.clone());
+        let name = route.name.clone();
+        match &route.access {
+            Access::Public => Self {
+                name,
+                upstream,
+                access: "public",
+                scopes: Vec::new(),
+                any_scope: Vec::new(),
+                claims: Vec::new(),
+            },
+            Access::Token(requirement) => Self {
+                name,
+                upstream,
+                access: "token",
+                scopes: requirement.scopes.iter().map(ToString::to_string).collect(),
+                any_scope: requirement.any_scope.iter().map(ToString::to_string).collect(),
+                claims: requirement.claims.iter().map(|claim| claim.name.clone()).collect(),
+            },
+        }
+    }
+}
+
+impl UpstreamStatus {
+    fn of(upstream: &crate::upstream::Upstream) -> Self {
+        let settings = upstream.settings();
+        Self {
+            name: settings.name.clone(),
+            endpoints: settings.endpoints.iter().map(ToString::to_string).collect(),
+            addresses_known: upstream.addresses_known(),
+            in_flight: upstream.in_flight(),
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! What a connection and its worker know of every request that comes over them.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, HeaderValue};
+
+use super::OwnCertificate;
+use crate::base::net::{Peer, TrustedProxies};
+use crate::headers::{Caller, Pseudonym, Scheme, Trust, client_address};
+use crate::upstream::WorkerIndex;
+
+/// One of the threads that serve requests.
+#[derive(Debug)]
+pub struct Worker {
+    index: WorkerIndex,
+    ids: RequestIds,
+    pseudonym: Pseudonym,
+}
+
+impl Worker {
+    pub(super) fn new(index: usize, process: u64) -> Self {
+        Self {
+            index: WorkerIndex::new(index),
+            ids: RequestIds::new(process, index),
+            pseudonym: Pseudonym::new(process),
+        }
+    }
+
+    /// The name of this process in `Via`.
+    pub(super) fn pseudonym(&self) -> &Pseudonym {
+        &self.pseudonym
+    }
+
+    /// Which one it is.
+    pub fn index(&self) -> WorkerIndex {
+        self.index
+    }
+
+    /// A request id that no other request of this process has.
+    pub fn next_request_id(&self) -> HeaderValue {
+        self.ids.next()
+    }
+}
+
+/// Request ids: 16 hex digits that tell processes apart, 4 for the worker, 12 that count.
+#[derive(Debug)]
+struct RequestIds {
+    prefix: [u8; 20],
+    /// Written by one worker only.
+    count: AtomicU64,
+}
+
+impl RequestIds {
+    fn new(process: u64, worker: usize) -> Self {
+        let mut prefix = [0; 20];
+        let (of_process, of_worker) = prefix.split_at_mut(16);
+        write_hex(process, of_process);
+        write_hex(worker as u64, of_worker);
+        Self { prefix, count: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> HeaderValue {
+        let mut text = [0; 32];
+        let (prefix, count) = text.split_at_mut(20);
+        prefix.copy_from_slice(&self.prefix);
+        write_hex(self.count.fetch_add(1, Relaxed), count);
+        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+    }
+}
+
+/// Writes the lowest digits of a number, as many as there is room for.
+fn write_hex(number: u64, room: &mut [u8]) {
+    let mut rest = number;
+    for digit in room.iter_mut().rev() {
+        *digit = HEX.get((rest & 0xF) as usize).copied().unwrap_or(b'0');
+        rest >>= 4;
+    }
+}
+
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
+/// One connection of a caller.
+#[derive(Debug)]
+pub struct Connection {
+    /// The thread that serves it.
+    pub worker: Arc<Worker>,
+    /// Who is at the other end, as the kernel says.
+    pub peer: Peer,
+    /// What the upstream is told of it.
+    pub(super) caller: Caller,
+    /// Whether it is a trusted proxy.
+    pub(super) trust: Trust,
+    trusted: Arc<TrustedProxies>,
+    certificate: Option<Arc<OwnCertificate>>,
+    /// The last host that the certificate was asked about, and its answer.
+    host_asked: Mutex<Option<(Box<str>, bool)>>,
+}
+
+impl Connection {
+    /// A connection that was accepted; with TLS if there is a certificate.
+    pub fn new(
+        worker: Arc<Worker>,
+        peer: Peer,
+        trusted: Arc<TrustedProxies>,
+        certificate: Option<Arc<OwnCertificate>>,
+    ) -> Self {
+        let scheme = if certificate.is_some() { Scheme::Https } else { Scheme::Http };
+        let caller = Caller::new(peer, scheme);
+        let trust = if trusted.trust(peer) { Trust::Proxy } else { Trust::Stranger };
+        let host_asked = Mutex::new(None);
+        Self { worker, peer, caller, trust, trusted, certificate, host_asked }
+    }
+
+    /// Where a request on it came from, as far as trusted proxies vouch for it.
+    pub(super) fn client_address(&self, headers: &HeaderMap) -> Option<IpAddr> {
+        client_address(headers, self.peer, &self.trusted)
+    }
+
+    /// Whether requests for this host belong on this connection (RFC 9110 §7.4): with TLS only
+    /// those that its certificate speaks for, unless a trusted proxy sends them.
+    pub fn speaks_for(&self, host: &str) -> bool {
+        let Some(certificate) = &self.certificate else {
+            return true;
+        };
+        let mut asked = self.host_asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((last, answer)) = &*asked
+            && **last == *host
+        {
+            return *answer;
+        }
+        let answer = self.trust == Trust::Proxy || certificate.speaks_for(host);
+        *asked = Some((host.into(), answer));
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn request_ids_are_32_hex_digits_and_never_repeat() {
+        let worker = Worker::new(1, 0xABCD);
+        let first = worker.next_request_id();
+        assert_eq!(first, "000000000000abcd0001000000000000");
+        assert_eq!(worker.next_request_id(), "000000000000abcd0001000000000001");
+        assert_ne!(Worker::new(2, 0xABCD).next_request_id(), first);
+    }
+}

@@ -1,0 +1,305 @@
+//! What is known of a request while it is worked on, and the answer that it gets in the end.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{AUTHORIZATION, CONNECTION, DATE};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, request,
+};
+
+use super::Connection;
+use super::route::Route;
+use super::snapshot::Snapshot;
+use crate::base::net::Peer;
+use crate::base::time::{self, Now};
+use crate::body::{Body, BodyEnd};
+use crate::headers::Trust;
+use crate::oauth::{RawToken, VerifiedToken};
+use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme};
+use crate::telemetry::access_log::Line;
+
+/// A request on its way.
+pub(super) struct Context<'a> {
+    pub(super) snapshot: &'a Arc<Snapshot>,
+    pub(super) connection: &'a Connection,
+    pub(super) now: Now,
+    pub(super) request_id: HeaderValue,
+    pub(super) method: Method,
+    form: AnswerForm,
+    route: Option<Arc<Route>>,
+    /// The token that was found good, whatever became of the request then.
+    pub(super) token: Option<Arc<VerifiedToken>>,
+    /// What only the access log wants to know: the target as received, and who asked.
+    logged: Option<(Uri, Option<IpAddr>)>,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(
+        snapshot: &'a Arc<Snapshot>,
+        connection: &'a Connection,
+        parts: &request::Parts,
+        now: Now,
+    ) -> Self {
+        Self {
+            snapshot,
+            connection,
+            now,
+            request_id: request_id(&parts.headers, connection),
+            method: parts.method.clone(),
+            form: form(parts),
+            route: None,
+            token: None,
+            logged: snapshot
+                .config()
+                .log
+                .access
+                .then(|| (parts.uri.clone(), connection.client_address(&parts.headers))),
+        }
+    }
+
+    /// The route was found.
+    pub(super) fn enter(&mut self, route: &Arc<Route>) {
+        self.route = Some(Arc::clone(route));
+    }
+
+    /// Finishes an answer that the upstream gave, or that is ours without being a refusal.
+    pub(super) fn finish(self, mut response: Response<Body>) -> Response<Body> {
+        let took = self.elapsed();
+        if let Some(route) = &self.route {
+            route.metrics.allowed(took);
+        }
+        response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        let status = response.status();
+        self.logging(response, status, "allowed", took)
+    }
+
+    /// Makes the answer of a refusal.
+    pub(super) fn refuse(self, rejection: &Rejection, credential: &HeaderMap) -> Response<Body> {
+        let took = self.elapsed();
+        let metrics = match &self.route {
+            Some(route) => &route.metrics,
+            None => &self.snapshot.unrouted,
+        };
+        metrics.refused(rejection, took);
+        self.explain(rejection, credential);
+        let challenge = match self.route.as_ref().filter(|route| !route.is_public()) {
+            None => ChallengeContext::outside_routes(&self.snapshot.realm),
+            Some(route) => ChallengeContext {
+                realm: &self.snapshot.realm,
+                accept: route.accept(),
+                scopes: route.asked(),
+                used: used_scheme(credential),
+            },
+        };
+        let context = RespondContext { challenge, method: &self.method, form: self.form };
+        let mut response = rejection.respond(&context).map(Body::full);
+        response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        if matches!(rejection, Rejection::TooSlow) {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        self.logging(response, rejection.status(), rejection.reason(), took)
+    }
+
+    fn elapsed(&self) -> Duration {
+        time::now().instant.saturating_duration_since(self.now.instant)
+    }
+
+    /// Says in the log why a request was refused: at the level that the refusal calls for.
+    fn explain(&self, rejection: &Rejection, credential: &HeaderMap) {
+        let level = rejection.log_level();
+        if tracing::level_filters::LevelFilter::current() < level {
+            return;
+        }
+        let request_id = self.request_id.to_str().unwrap_or("-");
+        let route = self.route.as_ref().map_or("-", |route| &route.name);
+        let reason = rejection.reason();
+        let token = sent_token(credential).map(|token| tracing::field::display(token.digest()));
+        match level {
+            tracing::Level::ERROR => {
+                tracing::error!(request_id, route, reason, error = %rejection, "request refused");
+            }
+            tracing::Level::WARN => {
+                tracing::warn!(request_id, route, reason, error = %rejection, "request refused");
+            }
+            _ => tracing::debug!(request_id, route, reason, token, "request refused"),
+        }
+    }
+
+    /// Hangs the line of the access log on the end of the answer's body.
+    fn logging(
+        self,
+        response: Response<Body>,
+        status: StatusCode,
+        reason: &'static str,
+        head: Duration,
+    ) -> Response<Body> {
+        let Some((target, client)) = self.logged else {
+            return response;
+        };
+        let pending = PendingLine {
+            request_id: self.request_id,
+            peer: self.connection.peer,
+            client,
+            method: self.method,
+            target,
+            route: self.route,
+            token: self.token,
+            status,
+            reason,
+            started: self.now.instant,
+            head,
+        };
+        response.map(|body| body.on_end(move |end| pending.write(end)))
+    }
+}
+
+/// A line of the access log whose answer is still being sent.
+struct PendingLine {
+    request_id: HeaderValue,
+    peer: Peer,
+    client: Option<IpAddr>,
+    method: Method,
+    target: Uri,
+    route: Option<Arc<Route>>,
+    token: Option<Arc<VerifiedToken>>,
+    status: StatusCode,
+    reason: &'static str,
+    started: Instant,
+    head: Duration,
+}
+
+impl PendingLine {
+    fn write(&self, end: BodyEnd) {
+        let route = self.route.as_deref();
+        let upstream = route.and_then(|route| route.upstream.as_ref());
+        Line {
+            request_id: &self.request_id,
+            peer: self.peer,
+            client: self.client,
+            method: &self.method,
+            path: self.target.path(),
+            route: route.map_or("-", |route| &route.name),
+            status: self.status,
+            reason: self.reason,
+            token: self.token.as_deref(),
+            required: route.filter(|route| !route.is_public()).map(Route::asked),
+            upstream: upstream.map_or("-", |(upstream, _)| &upstream.settings().name),
+            head: self.head,
+            total: time::now().instant.saturating_duration_since(self.started),
+            sent_bytes: end.bytes,
+        }
+        .write();
+    }
+}
+
+/// The answer to a request that hyper could not parse: HTTP/1.1, and the connection closes.
+pub(super) fn unparsed(
+    snapshot: &Arc<Snapshot>,
+    rejection: &Rejection,
+    connection: &Connection,
+) -> Vec<u8> {
+    snapshot.unrouted.refused(rejection, Duration::ZERO);
+    let request_id = connection.worker.next_request_id();
+    if snapshot.config().log.access {
+        log_unparsed(rejection, connection, &request_id);
+    }
+    let context = RespondContext {
+        challenge: ChallengeContext::outside_routes(&snapshot.realm),
+        method: &Method::GET,
+        form: AnswerForm::Problem,
+    };
+    let mut response = rejection.respond(&context);
+    response.headers_mut().insert(REQUEST_ID, request_id);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(date) = HeaderValue::from_str(&time::now().unix.http_date()) {
+        response.headers_mut().insert(DATE, date);
+    }
+    http1_bytes(&response)
+}
+
+/// The access log's line for it: there is no method and no path that could be told.
+fn log_unparsed(rejection: &Rejection, connection: &Connection, request_id: &HeaderValue) {
+    let Ok(method) = Method::from_bytes(b"-") else { return };
+    Line {
+        request_id,
+        peer: connection.peer,
+        client: connection.client_address(&HeaderMap::new()),
+        method: &method,
+        path: "-",
+        route: "-",
+        status: rejection.status(),
+        reason: rejection.reason(),
+        token: None,
+        required: None,
+        upstream: "-",
+        head: Duration::ZERO,
+        total: Duration::ZERO,
+        sent_bytes: 0,
+    }
+    .write();
+}
+
+/// A whole answer as HTTP/1.1 writes it (RFC 9112 §4).
+fn http1_bytes(response: &Response<Bytes>) -> Vec<u8> {
+    let status = response.status();
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    for (name, value) in response.headers() {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(response.body());
+    bytes
+}
+
+/// The caller's request id if a trusted proxy sends it, and one of ours if not.
+fn request_id(headers: &HeaderMap, connection: &Connection) -> HeaderValue {
+    headers
+        .get(REQUEST_ID)
+        .filter(|id| is_request_id(id.as_bytes()) && connection.trust == Trust::Proxy)
+        .cloned()
+        .unwrap_or_else(|| connection.worker.next_request_id())
+}
+
+fn is_request_id(id: &[u8]) -> bool {
+    (1..=REQUEST_ID_MAX_BYTES).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+/// gRPC is spoken over HTTP/2 alone; whoever claims it over HTTP/1.1 gets the HTTP answer.
+fn form(parts: &request::Parts) -> AnswerForm {
+    match parts.version {
+        Version::HTTP_2 => AnswerForm::of(&parts.headers),
+        _ => AnswerForm::Problem,
+    }
+}
+
+/// Which scheme the caller used, as far as it matters for a challenge.
+fn used_scheme(headers: &HeaderMap) -> Option<Scheme> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let is =
+        |name: &[u8]| value.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name));
+    if is(b"bearer") {
+        Some(Scheme::Bearer)
+    } else if is(b"basic") {
+        Some(Scheme::Basic)
+    } else {
+        None
+    }
+}
+
+/// The token that a refused request brought, so that its digest can be logged.
+fn sent_token(headers: &HeaderMap) -> Option<RawToken<'_>> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| RawToken::new(token.trim_start()))
+}
+
+/// Every answer carries it, and so does the request to the upstream.
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Longer than any scheme for request ids in use.
+const REQUEST_ID_MAX_BYTES: usize = 128;

@@ -1,0 +1,227 @@
+//! The request as the upstream gets it, and its answer as the caller gets it.
+
+use std::sync::Arc;
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, request};
+use hyper::body::Incoming;
+
+use super::context::{Context, REQUEST_ID};
+use super::entry::Entry;
+use super::route::{Forwarding, Route};
+use crate::body::{Body, RequestFault, RequestLimits};
+use crate::grant::OwnToken;
+use crate::oauth::VerifiedToken;
+use crate::reject::{Bound, MalformedRequest, Rejection, UpstreamFailure};
+
+/// What of a request changes before it goes on.
+#[derive(Debug)]
+pub(super) struct Rewrite {
+    /// The `Host` that the upstream sees: always the authority that the route was found by.
+    host: HeaderValue,
+    /// The target in origin form, its path in the normal form that the route was found by.
+    target: Uri,
+}
+
+impl Rewrite {
+    /// Works out target and host for the upstream.
+    ///
+    /// # Errors
+    /// None that a request can cause that was read: what cannot be written is malformed.
+    pub(super) fn of(entry: &Entry<'_>, parts: &request::Parts) -> Result<Self, Rejection> {
+        let host = match parts.headers.get(HOST) {
+            Some(host) if host.as_bytes() == entry.authority.as_bytes() => host.clone(),
+            _ => HeaderValue::from_str(entry.authority)
+                .map_err(|_| Rejection::RequestMalformed(MalformedRequest::Host))?,
+        };
+        let malformed = |_| Rejection::RequestMalformed(MalformedRequest::Target);
+        let target = match parts.uri.path_and_query() {
+            Some(target) if !entry.path.is_rewritten() => target.clone(),
+            _ => rewritten(entry.path.as_str(), parts.uri.query()).map_err(malformed)?,
+        };
+        Ok(Self { host, target: Uri::from(target) })
+    }
+}
+
+fn rewritten(path: &str, query: Option<&str>) -> Result<PathAndQuery, http::uri::InvalidUri> {
+    match query {
+        None => PathAndQuery::try_from(path),
+        Some(query) => {
+            let mut target = String::with_capacity(path.len() + 1 + query.len());
+            target.push_str(path);
+            target.push('?');
+            target.push_str(query);
+            PathAndQuery::try_from(target)
+        }
+    }
+}
+
+/// A permitted request on its way to the upstream.
+pub(super) struct Departure<'a> {
+    pub(super) route: &'a Route,
+    pub(super) rewrite: Rewrite,
+    pub(super) token: Option<&'a VerifiedToken>,
+    /// In place of the caller's `Authorization`: what its key and secret were exchanged for.
+    pub(super) exchanged: Option<HeaderValue>,
+    pub(super) own_token: Option<&'a OwnToken>,
+}
+
+impl Departure<'_> {
+    /// Makes the request for the upstream: what the caller must not send is taken away first, and
+    /// then ours is put in.
+    ///
+    /// # Errors
+    /// When the header section has two readings, the body is too large, or a claim cannot stand in
+    /// a header.
+    pub(super) fn request(
+        self,
+        context: &Context<'_>,
+        parts: &mut request::Parts,
+        body: &mut Option<Incoming>,
+    ) -> Result<Request<Body>, Rejection> {
+        let snapshot = context.snapshot;
+        let connection = context.connection;
+        let mut headers = std::mem::take(&mut parts.headers);
+        snapshot.sanitizer.request(&mut headers, connection.trust)?;
+        connection.caller.announce(&mut headers, &self.rewrite.host, connection.trust);
+        connection.worker.pseudonym().sign(&mut headers, parts.version);
+        headers.insert(REQUEST_ID, context.request_id.clone());
+        self.authorization(&mut headers);
+        if let Some(token) = self.token {
+            self.route.edits.apply_identity(&mut headers, token)?;
+        }
+        headers.insert(HOST, self.rewrite.host);
+
+        let body = body.take().map_or_else(Body::empty, |body| self.route.body(context, body));
+        let mut request = Request::new(body);
+        *request.version_mut() = parts.version;
+        *request.method_mut() = parts.method.clone();
+        *request.uri_mut() = self.rewrite.target;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    fn authorization(&self, headers: &mut HeaderMap) {
+        match &self.route.forward {
+            Forwarding::Token => {
+                if let Some(exchanged) = &self.exchanged {
+                    headers.insert(AUTHORIZATION, exchanged.clone());
+                }
+            }
+            Forwarding::Nothing | Forwarding::Client(_) => {
+                headers.remove(AUTHORIZATION);
+                headers.remove(DPOP);
+                if let Some(own) = self.own_token {
+                    headers.insert(AUTHORIZATION, own.authorization().clone());
+                }
+            }
+        }
+    }
+}
+
+impl Route {
+    /// Refuses a body that says by itself that it is too large.
+    pub(super) fn check_length(&self, headers: &HeaderMap) -> Result<(), Rejection> {
+        let Some(max) = self.body_max else { return Ok(()) };
+        let length =
+            headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        if length.is_some_and(|length: u64| max < length) {
+            return Err(Rejection::TooLarge(Bound::Body));
+        }
+        Ok(())
+    }
+
+    fn body(&self, context: &Context<'_>, body: Incoming) -> Body {
+        let idle = self.upstream.as_ref().map(|(upstream, _)| upstream.settings().timeouts.idle);
+        let limits = RequestLimits {
+            idle: idle.unwrap_or_default(),
+            max: self.body_max,
+            sanitizer: Arc::clone(&context.snapshot.sanitizer),
+        };
+        Body::request(body, limits)
+    }
+}
+
+/// Why an upstream request failed: the caller's body is at fault before the upstream is.
+pub(super) fn failure(fault: Option<RequestFault>, failure: UpstreamFailure) -> Rejection {
+    match fault {
+        Some(RequestFault::TooLarge) => Rejection::TooLarge(Bound::Body),
+        Some(RequestFault::TooSlow) => Rejection::TooSlow,
+        Some(RequestFault::Malformed | RequestFault::CallerGone) => {
+            Rejection::RequestMalformed(MalformedRequest::Framing)
+        }
+        None => Rejection::UpstreamFailed(failure),
+    }
+}
+
+/// Makes the upstream's answer fit for the caller: hop-by-hop fields go, and what a cache between
+/// the caller and us could take for anybody's is marked as the caller's own.
+pub(super) fn arrived(context: &Context<'_>, route: &Route, response: &mut Response<Body>) {
+    let headers = response.headers_mut();
+    context.snapshot.sanitizer.response(headers);
+    if !route.is_public() && !matches!(route.forward, Forwarding::Token) {
+        keep_private(headers);
+    }
+}
+
+/// RFC 9111 §3.5: a cache stores an answer to a request with `Authorization` only if it is told
+/// to. The upstream saw none of the caller's, so what it tells was not meant for this.
+fn keep_private(headers: &mut HeaderMap) {
+    let is_private = |value: &HeaderValue| {
+        value.to_str().is_ok_and(|text| {
+            text.split(',').map(str::trim).any(|directive| {
+                directive.eq_ignore_ascii_case("no-store")
+                    || directive.eq_ignore_ascii_case("private")
+            })
+        })
+    };
+    if !headers.get_all(CACHE_CONTROL).iter().any(is_private) {
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
+    }
+}
+
+/// Whether the connection must close after this request (RFC 9112 §6.1).
+///
+/// hyper drops a Content-Length that stands beside Transfer-Encoding without a word, and whoever is
+/// in front of us may have gone by it: what follows on the connection could be a part of this body.
+pub(super) fn must_close(parts: &request::Parts) -> bool {
+    parts.version == Version::HTTP_11 && parts.headers.contains_key(TRANSFER_ENCODING)
+}
+
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_the_upstream_gave_without_the_callers_credential_is_private() {
+        for (given, expected) in [
+            (None, "private"),
+            (Some("public, max-age=60"), "private"),
+            (Some("s-maxage=60"), "private"),
+            (Some("Private, max-age=60"), "Private, max-age=60"),
+            (Some("no-store"), "no-store"),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(given) = given {
+                headers.insert(CACHE_CONTROL, HeaderValue::from_static(given));
+            }
+            keep_private(&mut headers);
+            assert_eq!(headers[CACHE_CONTROL], expected);
+        }
+    }
+
+    #[test]
+    fn a_fault_of_the_callers_body_outranks_the_upstreams_failure() {
+        for (fault, status) in [
+            (Some(RequestFault::TooLarge), 413),
+            (Some(RequestFault::TooSlow), 408),
+            (Some(RequestFault::Malformed), 400),
+            (None, 502),
+        ] {
+            assert_eq!(failure(fault, UpstreamFailure::Reset).status().as_u16(), status);
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! The pipeline: a request comes in, a route is found, the credential is judged, the request goes
+//! on or is refused. [`Gateway::handle`] reads from top to bottom as the way a request takes.
+
+mod certificate;
+mod connection;
+mod context;
+mod departure;
+mod entry;
+mod linger;
+mod route;
+mod snapshot;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION};
+use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use hyper::body::Incoming;
+use tokio::runtime::Handle;
+
+pub use certificate::OwnCertificate;
+pub use connection::{Connection, Worker};
+pub use route::{Admission, Route};
+pub use snapshot::{BuildError, Snapshot};
+
+use self::context::Context;
+use self::departure::{Departure, Rewrite};
+use self::entry::Entry;
+use self::snapshot::Ground;
+use crate::base::time;
+use crate::body::Body;
+use crate::config::Config;
+use crate::headers::{self, MaxForwards};
+use crate::policy::Permit;
+use crate::reject::{
+    Bound, MalformedRequest, OwnClientCause, OwnClientFailure, Rejection, UpstreamFailure,
+};
+use crate::telemetry::Metrics;
+use crate::upstream;
+
+/// A gateway: the snapshot of the moment and what all snapshots have in common.
+pub struct Gateway {
+    snapshot: ArcSwap<Snapshot>,
+    ground: Ground,
+    process: u64,
+    is_draining: AtomicBool,
+    /// What the last configuration that was refused was refused for, and when.
+    refused: Mutex<Option<RefusedConfiguration>>,
+}
+
+/// A configuration that was not taken up.
+#[derive(Clone, Debug)]
+pub struct RefusedConfiguration {
+    /// When.
+    pub at: time::UnixSeconds,
+    /// Why, as the operator reads it.
+    pub why: String,
+}
+
+impl Gateway {
+    /// Puts a configuration to work. What is no request runs on `control`.
+    ///
+    /// # Errors
+    /// When the configuration cannot be put to work.
+    pub fn new(config: Config, control: Handle) -> Result<Self, BuildError> {
+        let ground = Ground::new(control);
+        let snapshot = Snapshot::build(&ground, config, None)?;
+        let process = random_number();
+        Ok(Self {
+            snapshot: ArcSwap::from_pointee(snapshot),
+            ground,
+            process,
+            is_draining: AtomicBool::new(false),
+            refused: Mutex::new(None),
+        })
+    }
+
+    /// One of the threads that serve requests, counted from 0.
+    pub fn worker(&self, index: usize) -> Worker {
+        Worker::new(index, self.process)
+    }
+
+    /// The configuration at work.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// The numbers.
+    pub fn metrics(&self) -> &Metrics {
+        &self.ground.metrics
+    }
+
+    /// Takes up a new configuration; requests in flight end under the old one. The number of
+    /// workers stays what it was at the start.
+    ///
+    /// # Errors
+    /// When it cannot be put to work; the old one then goes on.
+    pub fn take_up(&self, mut config: Config) -> Result<(), BuildError> {
+        let before = self.snapshot();
+        config.workers = before.config().workers;
+        let snapshot = Snapshot::build(&self.ground, config, Some(&before))?;
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(())
+    }
+
+    /// Remembers how taking up a configuration ended, for `/status` and the metrics.
+    pub fn reloaded(&self, outcome: &Result<(), String>) {
+        self.metrics().reloaded(outcome.is_ok());
+        let refused = outcome
+            .as_ref()
+            .err()
+            .map(|why| RefusedConfiguration { at: time::now().unix, why: why.clone() });
+        *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = refused;
+    }
+
+    /// The configuration that was refused since the one at work was taken up.
+    pub fn refused_configuration(&self) -> Option<RefusedConfiguration> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// From now on `/readyz` says no.
+    pub fn drain(&self) {
+        self.is_draining.store(true, Relaxed);
+    }
+
+    /// Whether new work may be sent here: not while draining, and not before the key sets and
+    /// upstream addresses are known.
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.unready().is_empty()
+    }
+
+    /// Whether the end has begun.
+    pub fn is_draining(&self) -> bool {
+        self.is_draining.load(Relaxed)
+    }
+
+    /// What is not there yet: names of authorization servers and upstreams.
+    pub fn unready(&self) -> Vec<String> {
+        let snapshot = self.snapshot();
+        let servers = snapshot.servers().iter().filter(|server| !server.is_ready());
+        let servers = servers.map(|one| format!("authorization_servers.{}", one.settings().name));
+        let upstreams = snapshot.upstreams().filter(|upstream| !upstream.addresses_known());
+        let upstreams = upstreams.map(|one| format!("upstreams.{}", one.settings().name));
+        servers.chain(upstreams).collect()
+    }
+
+    /// Answers one request: by the upstream if it may go there, by a refusal if not.
+    pub async fn handle(
+        &self,
+        request: Request<Incoming>,
+        connection: &Connection,
+    ) -> Response<Body> {
+        let (mut parts, body) = request.into_parts();
+        let snapshot = self.snapshot();
+        let closes = departure::must_close(&parts);
+        let mut context = Context::new(&snapshot, connection, &parts, time::now());
+        let mut body = Some(body);
+        let mut response = match serve(&mut context, &mut parts, &mut body).await {
+            Ok(response) => context.finish(response),
+            Err(rejection) => context.refuse(&rejection, &parts.headers),
+        };
+        if let Some(unread) = body {
+            linger::keep_open(unread, parts.version);
+        }
+        if closes {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+
+    /// The answer to a request that could not be parsed: the bytes, in HTTP/1.1.
+    pub fn unparsed(&self, connection: &Connection, status: StatusCode) -> Vec<u8> {
+        let rejection = match status {
+            StatusCode::URI_TOO_LONG => Rejection::TooLarge(Bound::Target),
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Rejection::TooLarge(Bound::Header),
+            StatusCode::REQUEST_TIMEOUT => Rejection::TooSlow,
+            _ => Rejection::RequestMalformed(MalformedRequest::Framing),
+        };
+        let snapshot = self.snapshot();
+        context::unparsed(&snapshot, &rejection, connection)
+    }
+}
+
+/// The way of a request, from its head to the upstream's answer. `body` is left where nobody reads
+/// it.
+async fn serve(
+    context: &mut Context<'_>,
+    parts: &mut request::Parts,
+    body: &mut Option<Incoming>,
+) -> Result<Response<Body>, Rejection> {
+    if is_about_the_server(parts) {
+        return Ok(no_content(OPTIONS_ALLOW));
+    }
+    let entry = Entry::read(parts)?;
+    if !context.connection.speaks_for(entry.host.as_str()) {
+        return Err(Rejection::Misdirected);
+    }
+    let route = Arc::clone(context.snapshot.find(&entry, &parts.method)?);
+    context.enter(&route);
+    let rewrite = Rewrite::of(&entry, parts)?;
+    route.check_length(&parts.headers)?;
+    if context.connection.worker.pseudonym().has_signed(&parts.headers) {
+        return Err(Rejection::UpstreamFailed(UpstreamFailure::Loop));
+    }
+
+    let admission = route.authorize(parts, context.now, &mut context.token).await?;
+    let permit = admission.permit;
+    if headers::spend(&parts.method, &mut parts.headers) == MaxForwards::EndsHere {
+        return Ok(no_content(OPTIONS_ALLOW));
+    }
+    let own = route.forward.own_token().await?;
+    let departure = Departure {
+        route: &route,
+        rewrite,
+        token: permit.token(),
+        exchanged: admission.exchanged,
+        own_token: own.as_ref().map(|(_, token)| &**token),
+    };
+    let request = departure.request(context, parts, body)?;
+    let response = forward(context, &route, &permit, request).await?;
+    if let Some((client, token)) = &own
+        && response.status() == StatusCode::UNAUTHORIZED
+    {
+        // The credential that was refused is ours and not the caller's (RFC 9110 §15.5.2).
+        client.refused_upstream(token);
+        return Err(Rejection::OwnClientRefused(OwnClientFailure {
+            client: client.settings().name.clone(),
+            cause: OwnClientCause::RefusedUpstream,
+        }));
+    }
+    Ok(response)
+}
+
+async fn forward(
+    context: &Context<'_>,
+    route: &Route,
+    permit: &Permit,
+    request: Request<Body>,
+) -> Result<Response<Body>, Rejection> {
+    let Some((upstream, metrics)) = &route.upstream else {
+        return Err(Rejection::UpstreamFailed(UpstreamFailure::Refused));
+    };
+    let watch = request.body().watch();
+    let worker = context.connection.worker.index();
+    let mut response = upstream::forward(permit, upstream, worker, request, route.timeout)
+        .await
+        .map_err(|failure| departure::failure(watch.fault(), failure))?;
+    metrics.answered(response.status());
+    departure::arrived(context, route, &mut response);
+    Ok(response)
+}
+
+/// RFC 9110 §9.3.7: `OPTIONS *` asks about the server, not about a resource behind it.
+fn is_about_the_server(parts: &request::Parts) -> bool {
+    parts.method == Method::OPTIONS && parts.uri.path() == "*"
+}
+
+fn no_content(allow: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    let headers = response.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static(allow));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// A number that tells this process from others: in request ids and in `Via`.
+fn random_number() -> u64 {
+    let mut bytes = [0; 8];
+    // Without randomness there is no TLS either; a number that is not random is then no loss.
+    let _ = aws_lc_rs::rand::fill(&mut bytes);
+    u64::from_be_bytes(bytes)
+}
+
+const OPTIONS_ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

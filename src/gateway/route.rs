@@ -1,0 +1,190 @@
+//! A route at work: what it asks of a credential, and who judges that.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderValue, request};
+
+use super::snapshot::{CountedUpstream, Snapshot};
+use crate::base::time::Now;
+use crate::config::{self, Forward};
+use crate::credential::{self, Accept, BasicCredential, Credential};
+use crate::grant::{BasicExchange, Issued, OwnClient, OwnToken};
+use crate::headers::EditPlan;
+use crate::oauth::{RawToken, ScopeSet, VerifiedToken};
+use crate::policy::{self, Access, Permit, Requirement};
+use crate::reject::{InvalidToken, Rejection};
+use crate::telemetry::RouteMetrics;
+use crate::verify::{Recall, Server, Verifier};
+
+/// A compiled route with everything that a request on it needs.
+pub struct Route {
+    /// Its label in metrics and logs.
+    pub name: Box<str>,
+    access: Access,
+    accept: Accept,
+    /// The scopes that a challenge names.
+    asked: ScopeSet,
+    verifier: Verifier,
+    basic: Option<(Arc<Server>, Arc<BasicExchange>)>,
+    pub(super) forward: Forwarding,
+    pub(super) edits: EditPlan,
+    pub(super) timeout: Option<Duration>,
+    pub(super) body_max: Option<u64>,
+    pub(super) upstream: Option<CountedUpstream>,
+    pub(super) metrics: RouteMetrics,
+}
+
+/// What the upstream gets in `Authorization`.
+pub(super) enum Forwarding {
+    /// What the caller sent, or the token that its key and secret were exchanged for.
+    Token,
+    /// Nothing.
+    Nothing,
+    /// The token of a client of ours.
+    Client(Arc<OwnClient>),
+}
+
+/// A request that may go on.
+#[derive(Debug)]
+pub struct Admission {
+    /// The proof that policy said yes.
+    pub permit: Permit,
+    /// What takes the place of the caller's `Authorization`: the token that its key and secret
+    /// were exchanged for.
+    pub exchanged: Option<HeaderValue>,
+}
+
+impl Route {
+    pub(super) fn new(settings: &config::Route, snapshot: &Snapshot) -> Self {
+        let servers = settings.servers.iter().filter_map(|index| snapshot.server(*index)).collect();
+        let opaque = settings.opaque_server.and_then(|index| snapshot.server(index));
+        let basic = settings
+            .basic_server
+            .and_then(|index| Some((snapshot.server(index)?, snapshot.exchange(index)?)));
+        let forward = match settings.forward {
+            Forward::Token => Forwarding::Token,
+            Forward::None => Forwarding::Nothing,
+            // A client that is not there cannot be reached by a configuration that compiles.
+            Forward::Client(index) => {
+                snapshot.client(index).map_or(Forwarding::Nothing, Forwarding::Client)
+            }
+        };
+        Self {
+            name: settings.name.clone(),
+            access: settings.access.clone(),
+            accept: settings.accept,
+            asked: match &settings.access {
+                Access::Public => ScopeSet::default(),
+                Access::Token(requirement) => requirement.challenge_scopes(),
+            },
+            verifier: Verifier::new(servers, opaque, snapshot.token_caches()),
+            basic,
+            forward,
+            edits: settings.edits.clone(),
+            timeout: settings.timeout,
+            body_max: settings.body_max,
+            upstream: snapshot.upstream(settings.upstream),
+            metrics: snapshot.metrics().route(&settings.name),
+        }
+    }
+
+    /// Which credentials it takes, for the challenge.
+    pub(super) fn accept(&self) -> Accept {
+        self.accept
+    }
+
+    /// The scopes that a challenge of this route names.
+    pub(super) fn asked(&self) -> &ScopeSet {
+        &self.asked
+    }
+
+    /// Whether no credential is looked at.
+    pub(super) fn is_public(&self) -> bool {
+        matches!(self.access, Access::Public)
+    }
+
+    /// Decides whether a request may take this route: the one pipeline behind every door.
+    ///
+    /// `seen` gets the token that was found good, also when it is refused afterwards: for the log.
+    ///
+    /// # Errors
+    /// Whatever refuses it: no credential, a bad one, too little in it, or nobody to judge it.
+    pub async fn authorize(
+        &self,
+        parts: &request::Parts,
+        now: Now,
+        seen: &mut Option<Arc<VerifiedToken>>,
+    ) -> Result<Admission, Rejection> {
+        let requirement = match &self.access {
+            Access::Public => {
+                return Ok(Admission { permit: policy::admit(&self.access)?, exchanged: None });
+            }
+            Access::Token(requirement) => requirement,
+        };
+        let query = parts.uri.query();
+        match credential::extract(self.accept, &parts.headers, query)? {
+            Credential::Bearer(token) => {
+                let token = seen.insert(self.verified(token, now).await?);
+                Ok(Admission { permit: self.decide(requirement, token)?, exchanged: None })
+            }
+            Credential::Basic(credential) => {
+                // Boxed: few requests come here, and all futures would be as large.
+                let (token, issued) = Box::pin(self.exchanged(credential, now)).await?;
+                let permit = self.decide(requirement, seen.insert(token))?;
+                Ok(Admission { permit, exchanged: Some(issued.authorization().clone()) })
+            }
+        }
+    }
+
+    async fn verified(
+        &self,
+        token: RawToken<'_>,
+        now: Now,
+    ) -> Result<Arc<VerifiedToken>, Rejection> {
+        match self.verifier.recall(token, now) {
+            Recall::Hit(verified) => Ok(verified),
+            Recall::Refused(rejection) => Err(rejection),
+            Recall::Miss => Box::pin(self.verifier.verify(token, now)).await,
+        }
+    }
+
+    async fn exchanged(
+        &self,
+        credential: BasicCredential,
+        now: Now,
+    ) -> Result<(Arc<VerifiedToken>, Arc<Issued>), Rejection> {
+        let Some((server, exchange)) = &self.basic else {
+            return Err(Rejection::CredentialMissing);
+        };
+        let issued = exchange.exchange(&credential, &self.asked, now).await?;
+        let token = server.judge_issued(issued.token(), issued.facts(), now).await?;
+        Ok((token, issued))
+    }
+
+    fn decide(
+        &self,
+        requirement: &Requirement,
+        token: &Arc<VerifiedToken>,
+    ) -> Result<Permit, Rejection> {
+        // A token whose server is not one of the route's has no audience here.
+        let server = self.verifier.server(token.server);
+        let server = server.ok_or(Rejection::TokenInvalid(InvalidToken::Issuer))?;
+        policy::decide(requirement, Arc::clone(token), &server.settings().audiences)
+    }
+}
+
+impl Forwarding {
+    /// The token of our own client that this request takes along, if it takes one.
+    ///
+    /// # Errors
+    /// When our client has none: 502 if it was refused, 503 if nobody could be asked.
+    pub(super) async fn own_token(
+        &self,
+    ) -> Result<Option<(&Arc<OwnClient>, Arc<OwnToken>)>, Rejection> {
+        match self {
+            Self::Token | Self::Nothing => Ok(None),
+            Self::Client(client) => Ok(Some((client, client.token().await?))),
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! A configuration put to work: immutable, shared by all workers, replaced whole by a reload.
+//!
+//! What outlives a reload moves along: a server, client or upstream whose settings are equal is
+//! the same one in the next snapshot, with its keys, verdicts, tokens and connections; one whose
+//! settings changed is a new one, and nothing learnt under the old settings is used again.
+
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use http::{HeaderName, Method};
+use tokio::runtime::Handle;
+
+use super::entry::Entry;
+use super::route::Route;
+use crate::config::{self, Config};
+use crate::grant::{BasicExchange, OwnClient};
+use crate::headers::Sanitizer;
+use crate::oauth::ServerId;
+use crate::outbound::OutboundError;
+use crate::reject::{Realm, Rejection};
+use crate::route::{Miss, RouteKey, Table};
+use crate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
+use crate::upstream::{Upstream, UpstreamError};
+use crate::verify::{Server, Shared, TokenCaches};
+
+/// A configuration at work.
+pub struct Snapshot {
+    config: Config,
+    shared: Shared,
+    table: Table,
+    routes: Box<[Arc<Route>]>,
+    pub(super) sanitizer: Arc<Sanitizer>,
+    pub(super) realm: Realm,
+    /// Counts requests for which there is no route.
+    pub(super) unrouted: RouteMetrics,
+    servers: Vec<Arc<Server>>,
+    exchanges: Vec<Arc<BasicExchange>>,
+    clients: Vec<Arc<OwnClient>>,
+    upstreams: Vec<CountedUpstream>,
+}
+
+/// An upstream and its numbers.
+pub(super) type CountedUpstream = (Arc<Upstream>, Arc<UpstreamMetrics>);
+
+/// Why a configuration cannot be put to work although it compiles.
+#[derive(Debug)]
+pub enum BuildError {
+    /// The client for an authorization server cannot be made.
+    Outbound(Box<str>, OutboundError),
+    /// An upstream's TLS settings do not work.
+    Upstream(Box<str>, UpstreamError),
+    /// Two routes tie, by their indexes in the configuration.
+    Conflict(usize, usize),
+}
+
+impl std::fmt::Display for BuildError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Outbound(server, error) => {
+                write!(formatter, "authorization_servers.{server}: {error}")
+            }
+            Self::Upstream(upstream, error) => write!(formatter, "upstreams.{upstream}: {error}"),
+            Self::Conflict(first, second) => write!(formatter, "routes {first} and {second} tie"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {}
+
+/// What all snapshots of a process have in common.
+pub(super) struct Ground {
+    pub(super) metrics: Arc<Metrics>,
+    control: Handle,
+    next_server: AtomicU32,
+}
+
+impl Ground {
+    pub(super) fn new(control: Handle) -> Self {
+        Self { metrics: Arc::new(Metrics::new()), control, next_server: AtomicU32::new(0) }
+    }
+
+    fn server_id(&self) -> ServerId {
+        ServerId::new(self.next_server.fetch_add(1, Relaxed))
+    }
+}
+
+impl Snapshot {
+    /// Puts a configuration to work, taking over from `before` what is equal.
+    ///
+    /// # Errors
+    /// When it cannot; `before` is then untouched.
+    pub(super) fn build(
+        ground: &Ground,
+        config: Config,
+        before: Option<&Self>,
+    ) -> Result<Self, BuildError> {
+        // Other bounds are other caches, and servers keep the caches that they began with.
+        let before = before.filter(|before| before.config.caches == config.caches);
+        let shared = before.map_or_else(
+            || Shared {
+                runtime: ground.control.clone(),
+                metrics: Arc::clone(&ground.metrics),
+                caches: Arc::new(TokenCaches::new(&config.caches)),
+            },
+            |before| before.shared.clone(),
+        );
+        let mut building = Building { ground, config: &config, before, shared: &shared };
+        let (servers, exchanges) = building.servers()?;
+        let clients = building.clients(&servers);
+        let upstreams = building.upstreams()?;
+        let realm = config.realm.clone();
+        let table = table(&config.routes)?;
+        let mut snapshot = Self {
+            table,
+            routes: Box::default(),
+            sanitizer: Arc::new(Sanitizer::new(identity_header_names(&config.routes))),
+            realm,
+            unrouted: ground.metrics.route(UNROUTED),
+            servers,
+            exchanges,
+            clients,
+            upstreams,
+            shared,
+            config,
+        };
+        snapshot.routes = snapshot
+            .config
+            .routes
+            .iter()
+            .map(|route| Arc::new(Route::new(route, &snapshot)))
+            .collect();
+        Ok(snapshot)
+    }
+
+    /// The configuration that it was built from.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Its authorization servers, in the order of the configuration.
+    pub fn servers(&self) -> &[Arc<Server>] {
+        &self.servers
+    }
+
+    /// The gateway's own clients, in the order of the configuration.
+    pub fn clients(&self) -> &[Arc<OwnClient>] {
+        &self.clients
+    }
+
+    /// Its upstreams, in the order of the configuration.
+    pub fn upstreams(&self) -> impl Iterator<Item = &Arc<Upstream>> {
+        self.upstreams.iter().map(|(upstream, _)| upstream)
+    }
+
+    /// The caches of verdicts.
+    pub fn caches(&self) -> &TokenCaches {
+        &self.shared.caches
+    }
+
+    /// How many tokens are held for callers' keys and secrets, and how many pairs are known to be
+    /// bad; all authorization servers together.
+    pub fn basic_entries(&self) -> (u64, u64) {
+        self.exchanges
+            .iter()
+            .map(|exchange| exchange.entries())
+            .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(super) fn token_caches(&self) -> Arc<TokenCaches> {
+        Arc::clone(&self.shared.caches)
+    }
+
+    pub(super) fn server(&self, index: usize) -> Option<Arc<Server>> {
+        self.servers.get(index).map(Arc::clone)
+    }
+
+    pub(super) fn exchange(&self, index: usize) -> Option<Arc<BasicExchange>> {
+        self.exchanges.get(index).map(Arc::clone)
+    }
+
+    pub(super) fn client(&self, index: usize) -> Option<Arc<OwnClient>> {
+        self.clients.get(index).map(Arc::clone)
+    }
+
+    pub(super) fn upstream(&self, index: usize) -> Option<CountedUpstream> {
+        self.upstreams.get(index).cloned()
+    }
+
+    /// The route of a request.
+    ///
+    /// # Errors
+    /// 404, or 405 with the methods that there are: both before any token is looked at.
+    pub(super) fn find(
+        &self,
+        entry: &Entry<'_>,
+        method: &Method,
+    ) -> Result<&Arc<Route>, Rejection> {
+        match self.table.find(&entry.host, &entry.path, method) {
+            Ok(index) => self.routes.get(index).ok_or(Rejection::RouteUnknown),
+            Err(Miss::Unknown) => Err(Rejection::RouteUnknown),
+            Err(Miss::OtherMethods(allow)) => Err(Rejection::MethodNotAllowed(allow)),
+        }
+    }
+}
+
+/// What building a snapshot looks at.
+struct Building<'a> {
+    ground: &'a Ground,
+    config: &'a Config,
+    before: Option<&'a Snapshot>,
+    shared: &'a Shared,
+}
+
+type Servers = (Vec<Arc<Server>>, Vec<Arc<BasicExchange>>);
+
+impl Building<'_> {
+    fn servers(&mut self) -> Result<Servers, BuildError> {
+        let mut servers = Vec::new();
+        let mut exchanges = Vec::new();
+        for settings in &self.config.servers {
+            let (server, exchange) = match self.kept_server(settings) {
+                Some(kept) => kept,
+                None => self.new_server(settings)?,
+            };
+            servers.push(server);
+            exchanges.push(exchange);
+        }
+        Ok((servers, exchanges))
+    }
+
+    fn kept_server(
+        &self,
+        settings: &config::AuthorizationServer,
+    ) -> Option<(Arc<Server>, Arc<BasicExchange>)> {
+        let before = self.before?;
+        let index = before.servers.iter().position(|server| server.settings() == settings)?;
+        Some((before.server(index)?, before.exchange(index)?))
+    }
+
+    fn new_server(
+        &self,
+        settings: &config::AuthorizationServer,
+    ) -> Result<(Arc<Server>, Arc<BasicExchange>), BuildError> {
+        let id = self.ground.server_id();
+        let server = Server::start(id, settings.clone(), self.shared)
+            .map_err(|error| BuildError::Outbound(settings.name.clone(), error))?;
+        let bound = self.config.caches.basic;
+        let exchange = BasicExchange::new(Arc::clone(&server), bound, self.shared);
+        Ok((server, Arc::new(exchange)))
+    }
+
+    fn clients(&self, servers: &[Arc<Server>]) -> Vec<Arc<OwnClient>> {
+        let client = |settings: &config::Client| {
+            let server = servers.get(settings.server)?;
+            let is_same = |client: &&Arc<OwnClient>| {
+                client.settings() == settings && Arc::ptr_eq(client.server(), server)
+            };
+            let kept =
+                self.before.and_then(|before| before.clients.iter().find(is_same).map(Arc::clone));
+            Some(kept.unwrap_or_else(|| {
+                OwnClient::start(settings.clone(), Arc::clone(server), self.shared)
+            }))
+        };
+        self.config.clients.iter().filter_map(client).collect()
+    }
+
+    fn upstreams(&self) -> Result<Vec<CountedUpstream>, BuildError> {
+        let workers = self.config.workers;
+        let upstream = |settings: &config::Upstream| {
+            let kept = self.before.and_then(|before| {
+                before.upstreams.iter().find(|(upstream, _)| upstream.settings() == settings)
+            });
+            if let Some(kept) = kept {
+                return Ok(kept.clone());
+            }
+            let upstream = Upstream::new(settings.clone(), workers)
+                .map_err(|error| BuildError::Upstream(settings.name.clone(), error))?;
+            let upstream = Arc::new(upstream);
+            self.ground.control.spawn(resolve(Arc::downgrade(&upstream)));
+            Ok((upstream, Arc::new(self.ground.metrics.upstream(&settings.name))))
+        };
+        self.config.upstreams.iter().map(upstream).collect()
+    }
+}
+
+/// Looks an upstream's names up until they are known: `/readyz` waits for it.
+async fn resolve(upstream: Weak<Upstream>) {
+    let mut pause = RESOLVE_PAUSE;
+    while let Some(upstream) = upstream.upgrade() {
+        if upstream.resolve().await {
+            return;
+        }
+        drop(upstream);
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RESOLVE_PAUSE_MAX);
+    }
+}
+
+fn table(routes: &[config::Route]) -> Result<Table, BuildError> {
+    let keys: Vec<RouteKey<'_>> = routes
+        .iter()
+        .map(|route| RouteKey { host: &route.host, path: &route.path, methods: &route.methods })
+        .collect();
+    Table::build(&keys).map_err(|conflicts| {
+        let (first, second) = conflicts.first().map_or((0, 0), |one| (one.first, one.second));
+        BuildError::Conflict(first, second)
+    })
+}
+
+/// The header names that any route sets from claims: taken from callers on every route.
+fn identity_header_names(routes: &[config::Route]) -> Vec<HeaderName> {
+    routes.iter().flat_map(|route| route.edits.identity_names().cloned()).collect()
+}
+
+/// Between two look-ups of an upstream's names that have failed; doubled each time.
+const RESOLVE_PAUSE: Duration = Duration::from_millis(200);
+const RESOLVE_PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// The route label of requests for which there is no route.
+const UNROUTED: &str = "-";
