@@ -52,3 +52,5 @@ pub mod upstream;
 // Floor 4: the pipeline.
 pub mod gateway;
 pub mod admin;
+// Floor 5: listeners.
+pub mod server;

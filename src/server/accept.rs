@@ -1,0 +1,160 @@
+//! Connections come in: one loop per listener and worker.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use socket2::Socket;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{sleep, timeout};
+
+use super::connection::{Protocol, Served};
+use super::listen::{BoundListener, Treatment};
+use super::phase::PhaseReceiver;
+use crate::base::net::{ListenAddress, Peer};
+use crate::gateway::{Connection, Gateway, Worker};
+
+/// Accepts connections until the listener goes or the process drains.
+pub(super) struct Acceptor {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) worker: Arc<Worker>,
+    pub(super) listener: Arc<BoundListener>,
+    pub(super) phase: PhaseReceiver,
+}
+
+/// A listening socket in a worker's runtime.
+enum Socketed {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+/// A connection that was accepted.
+enum Accepted {
+    Tcp(TcpStream, Peer),
+    Unix(UnixStream),
+}
+
+impl Acceptor {
+    pub(super) async fn run(self) {
+        let socket = match self.listener.socket().and_then(|socket| self.socketed(socket)) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::error!(address = %self.listener.address, %error, "listener lost");
+                return;
+            }
+        };
+        let mut phase = self.phase.clone();
+        tokio::select! {
+            () = phase.draining() => {}
+            () = self.accept_all(&socket) => {}
+        }
+    }
+
+    async fn accept_all(&self, socket: &Socketed) {
+        loop {
+            let treatment = self.listener.treatment.load_full();
+            // Without a place the next connection waits in the kernel's queue.
+            let Ok(place) = Arc::clone(&treatment.places).acquire_owned().await else {
+                return;
+            };
+            match socket.accept().await {
+                Ok(accepted) => self.spawn(accepted, place),
+                Err(error) if is_about_the_connection(&error) => {}
+                Err(error) => {
+                    // Out of descriptors or memory: accepting must survive it (RUSTSEC-2024-0376).
+                    tracing::warn!(address = %self.listener.address, %error, "accept failed");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, accepted: Accepted, place: OwnedSemaphorePermit) {
+        // Read anew: a reload may have come while we waited for this connection.
+        let treatment = self.listener.treatment.load_full();
+        let gateway = Arc::clone(&self.gateway);
+        let worker = Arc::clone(&self.worker);
+        let phase = self.phase.clone();
+        let connections = gateway.metrics().connections().clone();
+        tokio::spawn(async move {
+            connections.inc();
+            // Where everything ends at once, the worker's runtime ends with this task in it.
+            serve(gateway, worker, accepted, &treatment, phase).await;
+            connections.dec();
+            drop(place);
+        });
+    }
+
+    fn socketed(&self, socket: Socket) -> io::Result<Socketed> {
+        Ok(match self.listener.configured {
+            ListenAddress::Tcp(_) => Socketed::Tcp(TcpListener::from_std(socket.into())?),
+            ListenAddress::Unix(_) => Socketed::Unix(UnixListener::from_std(socket.into())?),
+        })
+    }
+}
+
+impl Socketed {
+    async fn accept(&self) -> io::Result<Accepted> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok(Accepted::Tcp(stream, Peer::Ip(address)))
+            }
+            Self::Unix(listener) => Ok(Accepted::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+async fn serve(
+    gateway: Arc<Gateway>,
+    worker: Arc<Worker>,
+    accepted: Accepted,
+    treatment: &Treatment,
+    phase: PhaseReceiver,
+) {
+    let peer = match &accepted {
+        Accepted::Tcp(_, peer) => *peer,
+        Accepted::Unix(_) => Peer::Unix,
+    };
+    let certificate = treatment.tls.as_ref().map(|(_, certificate)| Arc::clone(certificate));
+    let connection = Connection::new(worker, peer, Arc::clone(&treatment.trusted), certificate);
+    let limits = treatment.limits.clone();
+    let served = Served { gateway, connection: Arc::new(connection), limits, phase };
+    match (accepted, &treatment.tls) {
+        (Accepted::Tcp(stream, _), None) => served.plaintext(stream).await,
+        (Accepted::Unix(stream), None) => served.plaintext(stream).await,
+        (Accepted::Tcp(stream, _), Some((acceptor, _))) => {
+            let handshake = acceptor.accept(stream);
+            let Ok(Ok(stream)) = timeout(served.limits.header_timeout, handshake).await else {
+                return;
+            };
+            let protocol = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => Protocol::Http2,
+                _ => Protocol::Http1,
+            };
+            served.negotiated(stream, protocol).await;
+        }
+        (Accepted::Unix(stream), Some((acceptor, _))) => {
+            let handshake = acceptor.accept(stream);
+            if let Ok(Ok(stream)) = timeout(served.limits.header_timeout, handshake).await {
+                served.plaintext(stream).await;
+            }
+        }
+    }
+}
+
+/// Whether an error of `accept` says something of one connection and nothing of the listener.
+fn is_about_the_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+            | io::ErrorKind::InvalidInput // set_nodelay on a connection that has gone already
+    )
+}
+
+/// How long accepting rests when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -1,0 +1,245 @@
+//! One connection: which HTTP it speaks, its requests one after the other, and its end.
+//!
+//! hyper's own header timer would arm and disarm a timer for every request. Here one timer watches
+//! a connection: it is set anew when it fires, and while a head is under way.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::{Service, service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
+
+use super::pace::StreamExecutor;
+use super::phase::PhaseReceiver;
+use super::transport::{Activity, Transport};
+use super::watchdog::{Expiry, Watchdog};
+use super::watched::{Busy, Watched};
+use crate::config::ListenerLimits;
+use crate::gateway::{Connection, Gateway};
+
+/// What a connection needs besides its bytes.
+pub(super) struct Served {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) limits: ListenerLimits,
+    pub(super) phase: PhaseReceiver,
+}
+
+/// The HTTP version that a connection speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Protocol {
+    Http1,
+    Http2,
+}
+
+impl Served {
+    /// Serves a connection without TLS: HTTP/2 if it opens with its preface (RFC 9113 §3.3).
+    pub(super) async fn plaintext<I: Stream>(self, mut io: I) {
+        if let Ok(Ok((protocol, prefix))) =
+            timeout(self.limits.header_timeout, read_preface(&mut io)).await
+        {
+            self.serve(io, prefix, protocol).await;
+        }
+    }
+
+    /// Serves a connection whose protocol ALPN has settled.
+    pub(super) async fn negotiated<I: Stream>(self, io: I, protocol: Protocol) {
+        self.serve(io, Bytes::new(), protocol).await;
+    }
+
+    async fn serve<I: Stream>(self, io: I, prefix: Bytes, protocol: Protocol) {
+        let activity = Arc::new(Activity::default());
+        let transport = Transport::new(TokioIo::new(io), prefix, protocol, Arc::clone(&activity));
+        let streams = StreamExecutor::new(self.limits.idle_timeout);
+        let service = service_fn({
+            let streams = streams.clone();
+            let gateway = Arc::clone(&self.gateway);
+            let connection = Arc::clone(&self.connection);
+            let activity = Arc::clone(&activity);
+            move |request| {
+                let busy = Busy::begin(&activity);
+                let pace = (protocol == Protocol::Http2).then(|| streams.expect());
+                let gateway = Arc::clone(&gateway);
+                let connection = Arc::clone(&connection);
+                async move {
+                    let response = gateway.handle(request, &connection).await;
+                    Ok(response.map(|body| Watched::new(body, busy, pace)))
+                }
+            }
+        });
+        match protocol {
+            Protocol::Http1 => self.http1(transport, &activity, service).await,
+            Protocol::Http2 => self.http2(transport, &activity, service, streams).await,
+        }
+    }
+
+    async fn http1<I: Stream, S: Serving>(
+        mut self,
+        transport: Transport<TokioIo<I>>,
+        activity: &Activity,
+        service: S,
+    ) where
+        S::Future: Send,
+    {
+        let mut builder = http1::Builder::new();
+        builder
+            .header_read_timeout(None)
+            .max_buf_size(self.limits.header_max.max(HTTP1_BUFFER_MIN_BYTES))
+            .max_header_size(self.limits.header_max);
+        let mut connection = builder.serve_connection(transport, service);
+        let mut watchdog = pin!(Watchdog::new(activity, &self.limits));
+        let expiry = poll_fn(|context| {
+            if Pin::new(&mut connection).poll(context).is_ready() {
+                return Poll::Ready(None);
+            }
+            if self.phase.poll_draining(context) {
+                Pin::new(&mut connection).graceful_shutdown();
+                if Pin::new(&mut connection).poll(context).is_ready() {
+                    return Poll::Ready(None);
+                }
+            }
+            watchdog.as_mut().poll_expiry(context).map(Some)
+        })
+        .await;
+        let transport = connection.into_parts().io;
+        let status = match expiry {
+            None => transport.held_back(),
+            Some(Expiry::HeadTooSlow) => Some(StatusCode::REQUEST_TIMEOUT),
+            Some(Expiry::Idle | Expiry::Stalled) => None,
+        };
+        let answer = status.map(|status| self.gateway.unparsed(&self.connection, status));
+        close(transport.into_inner().into_inner(), answer.as_deref()).await;
+    }
+
+    async fn http2<I: Stream, S: Serving>(
+        mut self,
+        transport: Transport<TokioIo<I>>,
+        activity: &Activity,
+        service: S,
+        streams: StreamExecutor,
+    ) where
+        S::Future: Send + 'static,
+    {
+        let connection = self.http2_builder(streams).serve_connection(transport, service);
+        let mut connection = pin!(connection);
+        let mut watchdog = pin!(Watchdog::new(activity, &self.limits).between_requests_only());
+        let mut is_leaving = false;
+        poll_fn(|context| {
+            if connection.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            let has_expired = watchdog.as_mut().poll_expiry(context).is_ready();
+            if has_expired && is_leaving {
+                return Poll::Ready(());
+            }
+            if has_expired || self.phase.poll_draining(context) {
+                is_leaving = true;
+                connection.as_mut().graceful_shutdown();
+                return connection.as_mut().poll(context).map(drop);
+            }
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Every limit of HTTP/2 is set here: none is left to a default that may change
+    /// (RFC 9113 §10.5).
+    fn http2_builder(&self, streams: StreamExecutor) -> http2::Builder<StreamExecutor> {
+        let mut builder = http2::Builder::new(streams);
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(HTTP2_STREAMS)
+            .max_header_list_size(u32::try_from(self.limits.header_max).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(HTTP2_PENDING_RESETS)
+            .max_local_error_reset_streams(HTTP2_LOCAL_RESETS)
+            .max_send_buf_size(HTTP2_SEND_BUFFER_BYTES)
+            .initial_stream_window_size(HTTP2_STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
+            .keep_alive_interval(self.limits.idle_timeout)
+            .keep_alive_timeout(HTTP2_PING_TIMEOUT);
+        builder
+    }
+}
+
+/// A caller's stream of bytes, TLS or not.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
+
+impl<I: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for I {}
+
+/// What hyper calls for every request.
+trait Serving:
+    Service<Request<Incoming>, Response = Response<Watched>, Error = Infallible> + Send + 'static
+{
+}
+
+impl<S> Serving for S where
+    S: Service<Request<Incoming>, Response = Response<Watched>, Error = Infallible>
+        + Send
+        + 'static
+{
+}
+
+/// Reads until it is clear whether the connection opens with the preface of HTTP/2.
+async fn read_preface<I: AsyncRead + Unpin>(io: &mut I) -> io::Result<(Protocol, Bytes)> {
+    let mut read = BytesMut::with_capacity(HTTP2_PREFACE.len());
+    while read.len() < HTTP2_PREFACE.len() {
+        let mut rest = (&mut *io).take((HTTP2_PREFACE.len() - read.len()) as u64);
+        if rest.read_buf(&mut read).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !HTTP2_PREFACE.starts_with(&read) {
+            return Ok((Protocol::Http1, read.freeze()));
+        }
+    }
+    Ok((Protocol::Http2, read.freeze()))
+}
+
+/// Sends a last answer, if a request could not be read, and closes the connection in two steps
+/// (RFC 9112 §9.6): what the caller still sends is taken off for a moment, or a reset would
+/// overtake the answer that it has not read yet.
+async fn close<I: Stream>(mut io: I, answer: Option<&[u8]>) {
+    let closing = async {
+        if let Some(answer) = answer {
+            io.write_all(answer).await?;
+        }
+        io.shutdown().await?;
+        let mut rest = (&mut io).take(LINGER_MAX_BYTES);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    let _ = timeout(LINGER, closing).await;
+}
+
+/// RFC 9113 §3.4.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// hyper wants at least this much.
+const HTTP1_BUFFER_MIN_BYTES: usize = 8192;
+/// Streams open at once on a connection; over it: REFUSED_STREAM (RFC 9113 §5.1.2).
+const HTTP2_STREAMS: u32 = 256;
+/// Streams that a caller has reset and that we have not looked at; over it the connection ends
+/// (CVE-2023-44487).
+const HTTP2_PENDING_RESETS: usize = 20;
+/// Streams reset by us because of the caller's errors; over it the connection ends
+/// (CVE-2025-8671).
+const HTTP2_LOCAL_RESETS: usize = 256;
+/// Bytes of an answer that wait for one stream's window.
+const HTTP2_SEND_BUFFER_BYTES: usize = 128 * 1024;
+/// Bytes of a body that may be under way to us, for each stream and for all of a connection.
+const HTTP2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// How long an answer to PING may take.
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long and how far a closing connection is read on: as far as a caller may have sent before
+/// it sees the answer.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_MAX_BYTES: u64 = 64 * 1024 * 1024;

@@ -1,0 +1,162 @@
+//! Sockets that listen: bound once, shared by all workers, kept over a reload.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+
+use crate::base::net::{ListenAddress, TrustedProxies};
+use crate::config::{Listener, ListenerLimits, tls};
+use crate::gateway::OwnCertificate;
+
+/// A bound socket and how its connections are treated at the moment.
+#[derive(Debug)]
+pub(super) struct BoundListener {
+    /// As configured: what a reload compares.
+    pub(super) configured: ListenAddress,
+    /// As bound: a port 0 has become a real one.
+    pub(super) address: ListenAddress,
+    socket: Socket,
+    /// Swapped by a reload; a connection keeps what it began with.
+    pub(super) treatment: ArcSwap<Treatment>,
+    /// Removed when the listener goes.
+    unix_path: Option<PathBuf>,
+}
+
+/// How connections of a listener are treated.
+pub(super) struct Treatment {
+    /// TLS, and what the certificate speaks for.
+    pub(super) tls: Option<(TlsAcceptor, Arc<OwnCertificate>)>,
+    /// Whose forwarding headers count.
+    pub(super) trusted: Arc<TrustedProxies>,
+    /// Bounds.
+    pub(super) limits: ListenerLimits,
+    /// One permit per connection.
+    pub(super) places: Arc<Semaphore>,
+}
+
+impl std::fmt::Debug for Treatment {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Treatment").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+/// Why a listener cannot listen.
+#[derive(Debug)]
+pub enum ListenError {
+    /// The address cannot be bound.
+    Bind(ListenAddress, io::Error),
+    /// Certificate and key do not make a TLS server.
+    Tls(ListenAddress, String),
+}
+
+impl std::fmt::Display for ListenError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Bind(address, error) if error.kind() == io::ErrorKind::AddrInUse => write!(
+                formatter,
+                "cannot listen on {address}: another process has it; end that or write another one"
+            ),
+            Self::Bind(address, error) => write!(formatter, "cannot listen on {address}: {error}"),
+            Self::Tls(address, error) => write!(formatter, "no TLS on {address}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+impl Treatment {
+    pub(super) fn new(settings: &Listener) -> Result<Self, ListenError> {
+        let failed = |error: String| ListenError::Tls(settings.address.clone(), error);
+        let tls = match &settings.tls {
+            None => None,
+            Some(tls) => {
+                let config = tls::server_config(tls).map_err(|error| failed(error.to_string()))?;
+                let own = OwnCertificate::new(&tls.certificate).map_err(failed)?;
+                Some((TlsAcceptor::from(Arc::new(config)), Arc::new(own)))
+            }
+        };
+        Ok(Self {
+            tls,
+            trusted: Arc::new(settings.trusted_proxies.clone()),
+            limits: settings.limits.clone(),
+            places: Arc::new(Semaphore::new(settings.limits.connections)),
+        })
+    }
+}
+
+impl BoundListener {
+    /// Binds the address and starts to queue connections.
+    ///
+    /// # Errors
+    /// When it cannot be bound, or its TLS settings do not work.
+    pub(super) fn bind(settings: &Listener) -> Result<Self, ListenError> {
+        let treatment = ArcSwap::from_pointee(Treatment::new(settings)?);
+        let failed = |error| ListenError::Bind(settings.address.clone(), error);
+        let socket = bound_socket(&settings.address).map_err(failed)?;
+        let address = bound_address(&socket, &settings.address).map_err(failed)?;
+        let unix_path = match &settings.address {
+            ListenAddress::Tcp(_) => None,
+            ListenAddress::Unix(path) => Some(path.clone()),
+        };
+        Ok(Self { configured: settings.address.clone(), address, socket, treatment, unix_path })
+    }
+
+    /// The same socket once more, for one worker. Whoever is free accepts first.
+    pub(super) fn socket(&self) -> io::Result<Socket> {
+        self.socket.try_clone()
+    }
+}
+
+impl Drop for BoundListener {
+    fn drop(&mut self) {
+        if let Some(path) = &self.unix_path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Binds an address: non-blocking and listening.
+pub(super) fn bound_socket(address: &ListenAddress) -> io::Result<Socket> {
+    let socket = match address {
+        ListenAddress::Tcp(address) => tcp_socket(*address)?,
+        ListenAddress::Unix(path) => unix_socket(path)?,
+    };
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?; // connections of an earlier run may still be closing
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn unix_socket(path: &Path) -> io::Result<Socket> {
+    // A socket that an earlier run left behind is in the way; anything else is not ours to remove.
+    if std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
+        && std::os::unix::net::UnixStream::connect(path).is_err()
+    {
+        std::fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+/// The address that a bound socket really has.
+pub(super) fn bound_address(socket: &Socket, asked: &ListenAddress) -> io::Result<ListenAddress> {
+    let bound = socket.local_addr()?;
+    Ok(bound.as_socket().map_or_else(|| asked.clone(), ListenAddress::Tcp))
+}
+
+/// Connections that wait in the kernel; it cuts this down to its own bound.
+const BACKLOG: i32 = 4096;

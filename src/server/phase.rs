@@ -1,0 +1,99 @@
+//! Where the process stands between its start and its end, as every connection hears of it.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::sync::watch;
+
+/// Where the process stands.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Phase {
+    /// Accepting.
+    Serving,
+    /// No more connections; those that are open end after the requests they have.
+    Draining,
+}
+
+/// Tells all of them.
+#[derive(Debug)]
+pub(super) struct PhaseSender(watch::Sender<Phase>);
+
+/// Hears of it. While one of them lives, somebody is still at work.
+pub(super) struct PhaseReceiver {
+    receiver: watch::Receiver<Phase>,
+    draining: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+}
+
+impl PhaseSender {
+    pub(super) fn new() -> Self {
+        Self(watch::Sender::new(Phase::Serving))
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.0.send_replace(phase);
+    }
+
+    pub(super) fn subscribe(&self) -> PhaseReceiver {
+        PhaseReceiver::new(self.0.subscribe())
+    }
+
+    /// Waits until no receiver is left.
+    pub(super) async fn all_gone(&self) {
+        self.0.closed().await;
+    }
+}
+
+impl PhaseReceiver {
+    fn new(receiver: watch::Receiver<Phase>) -> Self {
+        let mut heard = receiver.clone();
+        let draining = async move {
+            let _ = heard.wait_for(|phase| *phase != Phase::Serving).await;
+        };
+        Self { receiver, draining: Some(Box::pin(draining)) }
+    }
+
+    /// Whether the process has begun to drain: true once, then never again.
+    pub(super) fn poll_draining(&mut self, context: &mut Context<'_>) -> bool {
+        let Some(draining) = &mut self.draining else {
+            return false;
+        };
+        let has_begun = matches!(draining.as_mut().poll(context), Poll::Ready(()));
+        if has_begun {
+            self.draining = None;
+        }
+        has_begun
+    }
+
+    /// Waits until the process drains.
+    pub(super) async fn draining(&mut self) {
+        let _ = self.receiver.wait_for(|phase| *phase != Phase::Serving).await;
+    }
+}
+
+impl Clone for PhaseReceiver {
+    fn clone(&self) -> Self {
+        Self::new(self.receiver.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn draining_is_heard_once_and_the_last_receiver_is_waited_for() {
+        let sender = PhaseSender::new();
+        let mut receiver = sender.subscribe();
+        let hear = |receiver: &mut PhaseReceiver, context: &mut Context<'_>| {
+            Poll::Ready(receiver.poll_draining(context))
+        };
+        assert!(!poll_fn(|context| hear(&mut receiver, context)).await);
+        sender.enter(Phase::Draining);
+        assert!(poll_fn(|context| hear(&mut receiver, context)).await);
+        assert!(!poll_fn(|context| hear(&mut receiver, context)).await);
+        drop(receiver);
+        sender.all_gone().await;
+    }
+}
