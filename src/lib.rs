@@ -54,3 +54,6 @@ pub mod gateway;
 pub mod admin;
 // Floor 5: listeners.
 pub mod server;
+// Floor 6: what is started from a command line.
+pub mod dev;
+pub mod cli;

@@ -1,0 +1,75 @@
+//! `scopegate check`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use super::{MISTAKE, NO, complain, online, say};
+use crate::config::{self, Config};
+use crate::oauth::Plaintext;
+
+/// Checks the configuration at `path`, and with `is_online` what it points to as well.
+pub(super) fn check(path: &Path, is_online: bool) -> ExitCode {
+    let loaded = match config::load(path, Plaintext::Refused) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            complain(&problems);
+            return ExitCode::from(MISTAKE);
+        }
+    };
+    for warning in &loaded.warnings {
+        complain(&format_args!("{warning}\n"));
+    }
+    if is_online && !reaches_all(&loaded.config) {
+        return ExitCode::from(NO);
+    }
+    say(&summary(&loaded.config, loaded.warnings.len()));
+    ExitCode::SUCCESS
+}
+
+/// One line per thing that the configuration points to, as each is known.
+fn reaches_all(config: &Config) -> bool {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let findings = match runtime {
+        Ok(runtime) => runtime.block_on(online::findings(config)),
+        Err(error) => {
+            complain(&format!("the system gives no runtime: {error}"));
+            return false;
+        }
+    };
+    for finding in &findings {
+        say(finding);
+    }
+    let failed = findings.iter().filter(|finding| finding.outcome.is_err()).count();
+    if failed > 0 {
+        complain(&format!("{failed} of {} failed", findings.len()));
+    }
+    failed == 0
+}
+
+fn summary(config: &Config, warnings: usize) -> String {
+    let parts = [
+        counted(config.routes.len(), "route"),
+        counted(config.listeners.len(), "listener"),
+        counted(config.servers.len(), "authorization server"),
+        counted(config.clients.len(), "client"),
+        counted(config.upstreams.len(), "upstream"),
+        counted(warnings, "warning"),
+    ];
+    format!("ok: {}", parts.join(", "))
+}
+
+fn counted(number: usize, noun: &str) -> String {
+    let ending = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{ending}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_singular_and_nothing_else_is() {
+        let counts = [0, 1, 2].map(|number| counted(number, "route"));
+        assert_eq!(counts, ["0 routes", "1 route", "2 routes"]);
+    }
+}
