@@ -1,0 +1,52 @@
+// oidc-provider, configured. What each setting is for is said where its name does not say it.
+import { Provider } from 'oidc-provider';
+
+import { installLogin } from './login.mjs';
+import { DEFAULT_RESOURCE, OUTSIDER, resourceFor, USERS } from './directory.mjs';
+
+// oidc-provider 9 is written for Node.js 22; this is the one function that Node.js 20 lacks.
+URL.parse ??= (url, base) => (URL.canParse(url, base) ? new URL(url, base) : null);
+
+const TOKEN_TTL_S = 600;
+
+export function createProvider({ issuer, keys, store }) {
+  const ttl = (ctx, token) => token.resourceServer?.accessTokenTTL ?? TOKEN_TTL_S;
+  const provider = new Provider(issuer, {
+    adapter: (model) => store.table(model),
+    jwks: { keys: keys.privateJwks },
+    cookies: { keys: ['only-for-tests'] },
+    scopes: ['openid', 'offline_access'],
+    claims: { openid: ['sub', 'department', 'roles'] },
+    extraClientMetadata: { properties: ['api_scope'] },
+    findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub, ...USERS[sub] }) }),
+    extraTokenClaims: (ctx, token) => {
+      const claims = { ...USERS[token.accountId], ...token.ownClaims }; // ownClaims: mint.mjs
+      return Object.keys(claims).length ? claims : undefined;
+    },
+    clientAuthMethods: [
+      'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none',
+    ],
+    pkce: { required: () => true },
+    issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
+    rotateRefreshToken: true,
+    ttl: { AccessToken: ttl, ClientCredentials: ttl },
+    features: {
+      devInteractions: { enabled: false }, // login.mjs is in its place
+      clientCredentials: { enabled: true },
+      revocation: { enabled: true },
+      introspection: {
+        enabled: true,
+        allowedPolicy: (ctx, client) => client.clientId !== OUTSIDER,
+      },
+      resourceIndicators: {
+        enabled: true,
+        defaultResource: (ctx, client, oneOf) => oneOf ?? DEFAULT_RESOURCE,
+        useGrantedResource: () => true,
+        getResourceServerInfo: (ctx, resource, client) => resourceFor(resource, client),
+      },
+    },
+  });
+  provider.on('server_error', (ctx, error) => console.error(error));
+  installLogin(provider);
+  return provider;
+}

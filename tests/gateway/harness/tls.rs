@@ -1,0 +1,111 @@
+//! Certificates for listeners, upstreams and callers, by one authority made for the test.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
+
+use super::in_time;
+
+/// The authority.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    certificate: rcgen::Certificate,
+}
+
+/// A certificate and its key.
+pub struct Identity {
+    /// PEM.
+    pub certificate: String,
+    /// PEM.
+    pub key: String,
+    der: CertificateDer<'static>,
+    key_der: Vec<u8>,
+}
+
+impl Authority {
+    /// Makes one.
+    pub fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        Self { issuer: Issuer::new(params, key), certificate }
+    }
+
+    /// Its own certificate, PEM.
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// Certifies these names; an IP address is one, too.
+    pub fn certify(&self, names: &[&str]) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let params = CertificateParams::new(names).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap();
+        Identity {
+            certificate: certificate.pem(),
+            key: key.serialize_pem(),
+            der: certificate.der().clone(),
+            key_der: key.serialize_der(),
+        }
+    }
+
+    /// Connects over TLS as a caller that trusts this authority.
+    pub async fn connect(
+        &self,
+        to: SocketAddr,
+        name: &str,
+        alpn: &[&[u8]],
+        identity: Option<&Identity>,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            None => builder.with_no_client_auth(),
+            Some(identity) => {
+                builder.with_client_auth_cert(identity.chain(), identity.private_key()).unwrap()
+            }
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        let name = ServerName::try_from(name.to_owned()).unwrap();
+        let stream = TcpStream::connect(to).await?;
+        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        in_time("a TLS handshake", connector.connect(name, stream)).await
+    }
+}
+
+impl Identity {
+    /// A server with this identity.
+    pub fn server(&self, alpn: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(self.chain(), self.private_key())
+            .unwrap();
+        config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Arc::new(config).into()
+    }
+
+    fn chain(&self) -> Vec<CertificateDer<'static>> {
+        vec![self.der.clone()]
+    }
+
+    fn private_key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::try_from(self.key_der.clone()).unwrap()
+    }
+}
+
+fn provider() -> Arc<rustls::crypto::CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}

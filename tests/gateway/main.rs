@@ -1,0 +1,42 @@
+//! scopegate as its users meet it: the real binary, driven over sockets.
+//!
+//! One module per RFC or feature. [`harness`] starts what a test needs and ends it with the test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::panic,
+    clippy::large_futures,
+    clippy::disallowed_methods,
+    unreachable_pub,
+    reason = "a test that meets the unexpected stops there, and only tests read clocks here"
+)]
+
+#[path = "../architecture.rs"]
+mod architecture;
+mod harness;
+
+mod admin;
+mod answers;
+mod attacks;
+mod basic;
+mod challenges;
+mod check;
+mod client_credentials;
+mod clients;
+mod credentials;
+mod dev;
+mod framing_h1;
+mod headers;
+mod http2;
+mod introspection;
+mod invariants;
+mod jwt;
+mod keys;
+mod life;
+mod methods;
+mod scopes_and_claims;
+mod shipped;
+mod tools;
+mod upstreams;
