@@ -67,9 +67,9 @@ impl Sanitizer {
     }
 
     fn is_taken(&self, name: &str, trust: Trust) -> bool {
-        if name.contains('_') {
+        if name.bytes().any(|byte| fold(byte) != byte) {
             // A spelling that nobody needs and that some readers take for the other.
-            let folded = name.replace('_', "-");
+            let folded: String = name.bytes().map(|byte| char::from(fold(byte))).collect();
             return self.is_ours(&folded) || is_forwarding(&folded) || is_decisive(&folded);
         }
         self.is_ours(name) || (trust == Trust::Stranger && is_forwarding(name))
@@ -96,10 +96,15 @@ pub fn response_trailers(trailers: &mut HeaderMap) {
     }
 }
 
-/// Whether two names are one to a reader that folds `_` and `-` together.
+/// Whether two names are one to a reader that folds names as CGI does.
 fn is_spelling_of(ours: &str, name: &str) -> bool {
-    let fold = |byte: u8| if byte == b'_' { b'-' } else { byte };
     ours.len() == name.len() && ours.bytes().map(fold).eq(name.bytes().map(fold))
+}
+
+/// RFC 3875 §4.1.18 makes one of `-` and `_`; servers that go further make one of every byte that
+/// cannot stand in a variable's name, so that `x.subject` is `HTTP_X_SUBJECT` there as well.
+const fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() { byte } else { b'-' }
 }
 
 /// Fields by which proxies tell where a request came from, and what some servers take for its
@@ -175,9 +180,12 @@ mod tests {
             "X-Subject",
             "x_subject",
             "X_SUBJECT",
+            "x.subject",
+            "x!Subject",
             "x-scopes",
             "x_scopes",
             "X-SCOPES",
+            "x~scopes",
         ];
         for trust in [Trust::Stranger, Trust::Proxy] {
             for spelling in spellings {
@@ -219,6 +227,8 @@ mod tests {
             "X_Forwarded_Client_Cert",
             "proxy-authorization",
             "x-ssl_client_cert",
+            "x.forwarded.for",
+            "content.length",
         ];
         for trust in [Trust::Stranger, Trust::Proxy] {
             assert_eq!(left(trust, &spellings), "cookie_ authorization");
