@@ -3,6 +3,7 @@
 pub mod digest;
 pub mod gather;
 pub mod net;
+pub mod per_thread;
 pub mod random;
 pub mod secret;
 pub mod time;

@@ -1,12 +1,14 @@
 //! The numbers that `/metrics` shows. Every label value comes from the configuration or from an
 //! enum here: nothing that came from the network is ever one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
+use super::families::{Counters, Family};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
 
@@ -16,7 +18,7 @@ pub struct Metrics {
     registry: Registry,
     calls: IntCounterVec,
     call_seconds: HistogramVec,
-    lookups: IntCounterVec,
+    lookups: Family<Counters<{ 2 * CacheKind::ALL.len() }>>,
     keys: IntGaugeVec,
     own_client: IntCounterVec,
     missing_scopes: IntGaugeVec,
@@ -121,8 +123,7 @@ impl CacheKind {
 pub struct ServerMetrics {
     calls: [[IntCounter; CallOutcome::ALL.len()]; Endpoint::ALL.len()],
     call_seconds: [prometheus::Histogram; Endpoint::ALL.len()],
-    hits: [IntCounter; CacheKind::ALL.len()],
-    misses: [IntCounter; CacheKind::ALL.len()],
+    lookups: Arc<Counters<{ 2 * CacheKind::ALL.len() }>>,
     /// How many usable keys it has.
     pub keys: IntGauge,
     /// Signature checks done: a cached verdict does none.
@@ -144,25 +145,19 @@ impl ServerMetrics {
 
     /// Counts a look into a cache that found something.
     pub fn hit(&self, cache: CacheKind) {
-        if let Some(counter) = self.hits.get(cache as usize) {
-            counter.inc();
-        }
+        self.lookups.count(2 * cache as usize);
     }
 
     /// Counts a look into a cache that found nothing.
     pub fn miss(&self, cache: CacheKind) {
-        if let Some(counter) = self.misses.get(cache as usize) {
-            counter.inc();
-        }
+        self.lookups.count(2 * cache as usize + 1);
     }
 
     /// How many looks into each cache found something, and how many found nothing.
     pub fn lookups(&self) -> [(CacheKind, u64, u64); CacheKind::ALL.len()] {
-        CacheKind::ALL.map(|cache| {
-            let count =
-                |counters: &[IntCounter]| counters.get(cache as usize).map_or(0, IntCounter::get);
-            (cache, count(&self.hits), count(&self.misses))
-        })
+        let sums = self.lookups.sums();
+        let sum = |at: usize| sums.get(at).copied().unwrap_or_default();
+        CacheKind::ALL.map(|cache| (cache, sum(2 * cache as usize), sum(2 * cache as usize + 1)))
     }
 }
 
@@ -182,11 +177,15 @@ impl Metrics {
             "How long calls to an authorization server took.",
             &["server", "endpoint"],
         );
-        let lookups = counters(
+        let kinds = |cache: CacheKind| [vec![cache.name(), "hit"], vec![cache.name(), "miss"]];
+        let lookups = Family::new(
             &registry,
-            "scopegate_cache_lookups_total",
-            "Looks into a cache of verdicts, by what they found.",
+            (
+                "scopegate_cache_lookups_total",
+                "Looks into a cache of verdicts, by what they found.",
+            ),
             &["server", "cache", "result"],
+            CacheKind::ALL.into_iter().flat_map(kinds).collect(),
         );
         let keys = gauges(
             &registry,
@@ -235,9 +234,6 @@ impl Metrics {
 
     /// The numbers about the authorization server of that name.
     pub fn server(&self, name: &str) -> ServerMetrics {
-        let lookup = |cache: CacheKind, result| {
-            self.lookups.with_label_values(&[name, cache.name(), result])
-        };
         ServerMetrics {
             calls: Endpoint::ALL.map(|endpoint| {
                 CallOutcome::ALL.map(|outcome| {
@@ -246,8 +242,7 @@ impl Metrics {
             }),
             call_seconds: Endpoint::ALL
                 .map(|endpoint| self.call_seconds.with_label_values(&[name, endpoint.name()])),
-            hits: CacheKind::ALL.map(|cache| lookup(cache, "hit")),
-            misses: CacheKind::ALL.map(|cache| lookup(cache, "miss")),
+            lookups: self.lookups.of(name),
             keys: self.keys.with_label_values(&[name]),
             signature_checks: self.signature_checks.with_label_values(&[name]),
         }
@@ -338,7 +333,7 @@ mod tests {
         server.hit(CacheKind::Basic);
         let labels = ["main", "token", "refused"];
         assert_eq!(metrics.calls.with_label_values(&labels).get(), 1);
-        assert_eq!(metrics.lookups.with_label_values(&["main", "basic", "hit"]).get(), 1);
-        assert_eq!(metrics.lookups.with_label_values(&["main", "basic", "miss"]).get(), 0);
+        assert_eq!(server.lookups()[CacheKind::Basic as usize], (CacheKind::Basic, 1, 0));
+        assert_eq!(server.lookups()[CacheKind::Jwt as usize], (CacheKind::Jwt, 0, 0));
     }
 }

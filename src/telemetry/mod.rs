@@ -1,6 +1,7 @@
 //! What operators see: numbers and log lines.
 
 pub mod access_log;
+mod families;
 pub mod log;
 pub mod metrics;
 mod process;

@@ -1,20 +1,22 @@
 //! The numbers of requests: by route and outcome, by upstream and status class.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounterVec, IntGauge, Registry};
 
-use super::metrics::{counters, gauges, histograms};
+use super::families::{Counters, Family, Timings};
+use super::metrics::{counters, gauges};
 use crate::reject::Rejection;
 
 /// The families that requests are counted in.
 #[derive(Debug)]
 pub(super) struct RequestFamilies {
-    requests: IntCounterVec,
-    seconds: HistogramVec,
+    requests: Family<Counters<{ Outcome::ALL.len() }>>,
+    seconds: Family<Timings>,
     refusals: IntCounterVec,
-    responses: IntCounterVec,
+    responses: Family<Counters<{ CLASSES.len() }>>,
     connections: IntGauge,
 }
 
@@ -75,17 +77,17 @@ impl RequestFamilies {
         let connections =
             gauges(registry, "scopegate_connections", "Connections of callers that are open.", &[]);
         Self {
-            requests: counters(
+            requests: Family::new(
                 registry,
-                "scopegate_requests_total",
-                "Requests, by route and by how they ended.",
+                ("scopegate_requests_total", "Requests, by route and by how they ended."),
                 &["route", "outcome"],
+                Outcome::ALL.map(|outcome| vec![outcome.name()]).into(),
             ),
-            seconds: histograms(
+            seconds: Family::new(
                 registry,
-                "scopegate_request_seconds",
-                "From a request's head to its answer's head.",
+                ("scopegate_request_seconds", "From a request's head to its answer's head."),
                 &["route"],
+                vec![vec![]],
             ),
             refusals: counters(
                 registry,
@@ -93,11 +95,14 @@ impl RequestFamilies {
                 "Refused requests, by route and reason.",
                 &["route", "reason"],
             ),
-            responses: counters(
+            responses: Family::new(
                 registry,
-                "scopegate_upstream_responses_total",
-                "Answers of an upstream, by the class of their status.",
+                (
+                    "scopegate_upstream_responses_total",
+                    "Answers of an upstream, by the class of their status.",
+                ),
                 &["upstream", "class"],
+                CLASSES.map(|class| vec![class]).into(),
             ),
             connections: connections.with_label_values::<&str>(&[]),
         }
@@ -106,17 +111,14 @@ impl RequestFamilies {
     pub(super) fn route(&self, name: &str) -> RouteMetrics {
         RouteMetrics {
             name: name.into(),
-            outcomes: Outcome::ALL
-                .map(|outcome| self.requests.with_label_values(&[name, outcome.name()])),
-            seconds: self.seconds.with_label_values(&[name]),
+            outcomes: self.requests.of(name),
+            seconds: self.seconds.of(name),
             refusals: self.refusals.clone(),
         }
     }
 
     pub(super) fn upstream(&self, name: &str) -> UpstreamMetrics {
-        UpstreamMetrics {
-            classes: CLASSES.map(|class| self.responses.with_label_values(&[name, class])),
-        }
+        UpstreamMetrics { classes: self.responses.of(name) }
     }
 
     pub(super) fn connections(&self) -> &IntGauge {
@@ -125,12 +127,13 @@ impl RequestFamilies {
 }
 
 /// The numbers of one route. Labels are resolved here, when a snapshot is built: a request then
-/// pays one atomic add, not a hash and a lock. The outcomes add up to the total.
+/// pays three atomic adds in cache lines that no other thread writes, not a hash and a lock. The
+/// outcomes add up to the total.
 #[derive(Clone, Debug)]
 pub struct RouteMetrics {
     name: Box<str>,
-    outcomes: [IntCounter; Outcome::ALL.len()],
-    seconds: Histogram,
+    outcomes: Arc<Counters<{ Outcome::ALL.len() }>>,
+    seconds: Arc<Timings>,
     refusals: IntCounterVec,
 }
 
@@ -147,26 +150,22 @@ impl RouteMetrics {
     }
 
     fn count(&self, outcome: Outcome, took: Duration) {
-        if let Some(counter) = self.outcomes.get(outcome as usize) {
-            counter.inc();
-        }
-        self.seconds.observe(took.as_secs_f64());
+        self.outcomes.count(outcome as usize);
+        self.seconds.observe(took);
     }
 }
 
 /// The numbers of one upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamMetrics {
-    classes: [IntCounter; CLASSES.len()],
+    classes: Arc<Counters<{ CLASSES.len() }>>,
 }
 
 impl UpstreamMetrics {
     /// Counts an answer.
     pub fn answered(&self, status: StatusCode) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1).min(CLASSES.len() - 1);
-        if let Some(counter) = self.classes.get(class) {
-            counter.inc();
-        }
+        self.classes.count(class);
     }
 }
 
@@ -198,7 +197,6 @@ mod tests {
         let upstream = families.upstream("api");
         upstream.answered(StatusCode::OK);
         upstream.answered(StatusCode::from_u16(999).unwrap());
-        let counts = upstream.classes.each_ref().map(IntCounter::get);
-        assert_eq!(counts, [0, 1, 0, 0, 0, 1]);
+        assert_eq!(upstream.classes.sums(), [0, 1, 0, 0, 0, 1]);
     }
 }
