@@ -79,8 +79,12 @@ fn is_b64token(token: &[u8]) -> bool {
     !body.is_empty() && body.iter().fold(true, |good, byte| good & is_b64token_byte(*byte))
 }
 
+/// In few ranges, as each costs per byte: `-./` stand before the digits, and letters differ from
+/// their other case in one bit.
 const fn is_b64token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() | matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/')
+    matches!(byte, b'-'..=b'9')
+        | matches!(byte | 0x20, b'a'..=b'z')
+        | matches!(byte, b'_' | b'~' | b'+')
 }
 
 /// `tchar` of RFC 9110 §5.6.2.
@@ -132,6 +136,14 @@ mod tests {
     const MISSING: &str = "credential_missing";
     const MALFORMED: &str = "credential_malformed_bearer";
     const BASIC_MALFORMED: &str = "credential_malformed_basic";
+
+    #[test]
+    fn rfc6750_2_1_the_alphabet_of_a_b64token() {
+        let alphabet = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/".contains(byte);
+        for byte in 0..=u8::MAX {
+            assert_eq!(is_b64token_byte(byte), alphabet(&byte), "{byte:#x}");
+        }
+    }
 
     #[test]
     fn rfc6750_2_1_bearer_is_one_b64token_behind_spaces() {

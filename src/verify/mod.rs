@@ -26,6 +26,7 @@ mod judge;
 mod jwk;
 mod jwks;
 mod jwt;
+mod recent;
 mod refresh;
 mod server;
 mod signature;
