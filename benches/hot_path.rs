@@ -146,12 +146,13 @@ fn stages(criterion: &mut Criterion) {
     criterion.bench_function("headers/sanitize_announce_identity", |bench| {
         let sanitizer = Sanitizer::new(route.edits.identity_names().cloned());
         let caller = Caller::new(Peer::Ip("192.0.2.1:4711".parse().unwrap()), Scheme::Https);
-        let (pseudonym, host) = (Pseudonym::new(1), HeaderValue::from_static("api.test"));
+        let pseudonym = Pseudonym::new(1);
+        let announcement = caller.announcement(HeaderValue::from_static("api.test"));
         bench.iter_batched(
             || headers.clone(),
             |mut headers| {
                 sanitizer.request(&mut headers, Trust::Stranger).unwrap();
-                caller.announce(&mut headers, &host, Trust::Stranger);
+                caller.announce(&mut headers, &announcement, Trust::Stranger);
                 pseudonym.sign(&mut headers, Version::HTTP_11);
                 route.edits.apply_identity(&mut headers, &verified).unwrap();
                 headers

@@ -1,14 +1,15 @@
 //! What a connection and its worker know of every request that comes over them.
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue};
 
 use super::OwnCertificate;
+use super::holding::Hold;
 use crate::base::net::{Peer, TrustedProxies};
-use crate::headers::{Caller, Pseudonym, Scheme, Trust, client_address};
+use crate::headers::{Announcement, Caller, Pseudonym, Scheme, Trust, client_address};
 use crate::upstream::WorkerIndex;
 
 /// One of the threads that serve requests.
@@ -17,6 +18,7 @@ pub struct Worker {
     index: WorkerIndex,
     ids: RequestIds,
     pseudonym: Pseudonym,
+    hold: Hold,
 }
 
 impl Worker {
@@ -25,12 +27,17 @@ impl Worker {
             index: WorkerIndex::new(index),
             ids: RequestIds::new(process, index),
             pseudonym: Pseudonym::new(process),
+            hold: Hold::default(),
         }
     }
 
     /// The name of this process in `Via`.
     pub(super) fn pseudonym(&self) -> &Pseudonym {
         &self.pseudonym
+    }
+
+    pub(super) fn hold(&self) -> &Hold {
+        &self.hold
     }
 
     /// Which one it is.
@@ -48,8 +55,8 @@ impl Worker {
 #[derive(Debug)]
 struct RequestIds {
     prefix: [u8; 20],
-    /// Written by one worker only.
-    count: AtomicU64,
+    /// How many there were, and room for the next ones. The lock is the worker's own.
+    state: Mutex<(u64, BytesMut)>,
 }
 
 impl RequestIds {
@@ -58,15 +65,24 @@ impl RequestIds {
         let (of_process, of_worker) = prefix.split_at_mut(16);
         write_hex(process, of_process);
         write_hex(worker as u64, of_worker);
-        Self { prefix, count: AtomicU64::new(0) }
+        Self { prefix, state: Mutex::default() }
     }
 
+    /// Many ids share one allocation: each is written once and then owned by request, answer and
+    /// log.
     fn next(&self) -> HeaderValue {
-        let mut text = [0; 32];
-        let (prefix, count) = text.split_at_mut(20);
-        prefix.copy_from_slice(&self.prefix);
-        write_hex(self.count.fetch_add(1, Relaxed), count);
-        HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("0"))
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, room) = &mut *state;
+        if room.capacity() < REQUEST_ID_BYTES {
+            *room = BytesMut::with_capacity(REQUEST_ID_BYTES * REQUEST_IDS_AT_ONCE);
+        }
+        let mut digits = [0; 12];
+        write_hex(*count, &mut digits);
+        *count = count.wrapping_add(1);
+        room.extend_from_slice(&self.prefix);
+        room.extend_from_slice(&digits);
+        HeaderValue::from_maybe_shared(room.split().freeze())
+            .unwrap_or(HeaderValue::from_static("0"))
     }
 }
 
@@ -79,6 +95,8 @@ fn write_hex(number: u64, room: &mut [u8]) {
     }
 }
 
+const REQUEST_ID_BYTES: usize = 32;
+const REQUEST_IDS_AT_ONCE: usize = 64;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// One connection of a caller.
@@ -89,11 +107,13 @@ pub struct Connection {
     /// Who is at the other end, as the kernel says.
     pub peer: Peer,
     /// What the upstream is told of it.
-    pub(super) caller: Caller,
+    caller: Caller,
     /// Whether it is a trusted proxy.
     pub(super) trust: Trust,
     trusted: Arc<TrustedProxies>,
     certificate: Option<Arc<OwnCertificate>>,
+    /// The last host that a request was for, and what such requests are announced with.
+    announced: Mutex<Option<Announcement>>,
     /// The last host that the certificate was asked about, and its answer.
     host_asked: Mutex<Option<(Box<str>, bool)>>,
 }
@@ -109,8 +129,18 @@ impl Connection {
         let scheme = if certificate.is_some() { Scheme::Https } else { Scheme::Http };
         let caller = Caller::new(peer, scheme);
         let trust = if trusted.trust(peer) { Trust::Proxy } else { Trust::Stranger };
-        let host_asked = Mutex::new(None);
-        Self { worker, peer, caller, trust, trusted, certificate, host_asked }
+        let (announced, host_asked) = (Mutex::new(None), Mutex::new(None));
+        Self { worker, peer, caller, trust, trusted, certificate, announced, host_asked }
+    }
+
+    /// Tells the upstream of this connection, in a request for `host`.
+    pub(super) fn announce(&self, headers: &mut HeaderMap, host: &HeaderValue) {
+        let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
+        let announcement = match &*announced {
+            Some(last) if last.host() == host => last,
+            _ => announced.insert(self.caller.announcement(host.clone())),
+        };
+        self.caller.announce(headers, announcement, self.trust);
     }
 
     /// Where a request on it came from, as far as trusted proxies vouch for it.

@@ -11,6 +11,7 @@ use http::{
 };
 
 use super::Connection;
+use super::holding::Holding;
 use super::route::Route;
 use super::snapshot::Snapshot;
 use crate::base::net::Peer;
@@ -23,13 +24,13 @@ use crate::telemetry::access_log::Line;
 
 /// A request on its way.
 pub(super) struct Context<'a> {
-    pub(super) snapshot: &'a Arc<Snapshot>,
+    pub(super) snapshot: &'a Holding,
     pub(super) connection: &'a Connection,
     pub(super) now: Now,
     pub(super) request_id: HeaderValue,
     pub(super) method: Method,
     form: AnswerForm,
-    route: Option<Arc<Route>>,
+    route: Option<&'a Arc<Route>>,
     /// The token that was found good, whatever became of the request then.
     pub(super) token: Option<Arc<VerifiedToken>>,
     /// What only the access log wants to know: the target as received, and who asked.
@@ -38,7 +39,7 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(
-        snapshot: &'a Arc<Snapshot>,
+        snapshot: &'a Holding,
         connection: &'a Connection,
         parts: &request::Parts,
         now: Now,
@@ -61,14 +62,14 @@ impl<'a> Context<'a> {
     }
 
     /// The route was found.
-    pub(super) fn enter(&mut self, route: &Arc<Route>) {
-        self.route = Some(Arc::clone(route));
+    pub(super) fn enter(&mut self, route: &'a Arc<Route>) {
+        self.route = Some(route);
     }
 
     /// Finishes an answer that the upstream gave, or that is ours without being a refusal.
     pub(super) fn finish(self, mut response: Response<Body>) -> Response<Body> {
         let took = self.elapsed();
-        if let Some(route) = &self.route {
+        if let Some(route) = self.route {
             route.metrics.allowed(took);
         }
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
@@ -79,13 +80,13 @@ impl<'a> Context<'a> {
     /// Makes the answer of a refusal.
     pub(super) fn refuse(self, rejection: &Rejection, credential: &HeaderMap) -> Response<Body> {
         let took = self.elapsed();
-        let metrics = match &self.route {
+        let metrics = match self.route {
             Some(route) => &route.metrics,
             None => &self.snapshot.unrouted,
         };
         metrics.refused(rejection, took);
         self.explain(rejection, credential);
-        let challenge = match self.route.as_ref().filter(|route| !route.is_public()) {
+        let challenge = match self.route.filter(|route| !route.is_public()) {
             None => ChallengeContext::outside_routes(&self.snapshot.realm),
             Some(route) => ChallengeContext {
                 realm: &self.snapshot.realm,
@@ -104,7 +105,7 @@ impl<'a> Context<'a> {
     }
 
     fn elapsed(&self) -> Duration {
-        time::now().instant.saturating_duration_since(self.now.instant)
+        time::instant().saturating_duration_since(self.now.instant)
     }
 
     /// Says in the log why a request was refused: at the level that the refusal calls for.
@@ -114,7 +115,7 @@ impl<'a> Context<'a> {
             return;
         }
         let request_id = self.request_id.to_str().unwrap_or("-");
-        let route = self.route.as_ref().map_or("-", |route| &route.name);
+        let route = self.route.map_or("-", |route| &route.name);
         let reason = rejection.reason();
         let token = sent_token(credential).map(|token| tracing::field::display(token.digest()));
         match level {
@@ -145,7 +146,7 @@ impl<'a> Context<'a> {
             client,
             method: self.method,
             target,
-            route: self.route,
+            route: self.route.map(Arc::clone),
             token: self.token,
             status,
             reason,
@@ -188,7 +189,7 @@ impl PendingLine {
             required: route.filter(|route| !route.is_public()).map(Route::asked),
             upstream: upstream.map_or("-", |(upstream, _)| &upstream.settings().name),
             head: self.head,
-            total: time::now().instant.saturating_duration_since(self.started),
+            total: time::instant().saturating_duration_since(self.started),
             sent_bytes: end.bytes,
         }
         .write();

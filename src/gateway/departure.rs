@@ -84,7 +84,7 @@ impl Departure<'_> {
         let connection = context.connection;
         let mut headers = std::mem::take(&mut parts.headers);
         snapshot.sanitizer.request(&mut headers, connection.trust)?;
-        connection.caller.announce(&mut headers, &self.rewrite.host, connection.trust);
+        connection.announce(&mut headers, &self.rewrite.host);
         connection.worker.pseudonym().sign(&mut headers, parts.version);
         headers.insert(REQUEST_ID, context.request_id.clone());
         self.authorization(&mut headers);

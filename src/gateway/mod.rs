@@ -6,6 +6,7 @@ mod connection;
 mod context;
 mod departure;
 mod entry;
+mod holding;
 mod linger;
 mod route;
 mod snapshot;
@@ -152,7 +153,7 @@ impl Gateway {
         connection: &Connection,
     ) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
-        let snapshot = self.snapshot();
+        let snapshot = connection.worker.hold().current(&self.snapshot);
         let closes = departure::must_close(&parts);
         let mut context = Context::new(&snapshot, connection, &parts, time::now());
         let mut body = Some(body);
@@ -180,6 +181,12 @@ impl Gateway {
         let snapshot = self.snapshot();
         context::unparsed(&snapshot, &rejection, connection)
     }
+
+    /// Makes a worker let go of a configuration that is no longer at work. Its next request would
+    /// do so too, but may be long in coming.
+    pub fn settle(&self, worker: &Worker) {
+        worker.hold().current(&self.snapshot);
+    }
 }
 
 /// The way of a request, from its head to the upstream's answer. `body` is left where nobody reads
@@ -196,8 +203,9 @@ async fn serve(
     if !context.connection.speaks_for(entry.host.as_str()) {
         return Err(Rejection::Misdirected);
     }
-    let route = Arc::clone(context.snapshot.find(&entry, &parts.method)?);
-    context.enter(&route);
+    let snapshot = context.snapshot;
+    let route = snapshot.find(&entry, &parts.method)?;
+    context.enter(route);
     let rewrite = Rewrite::of(&entry, parts)?;
     route.check_length(&parts.headers)?;
     if context.connection.worker.pseudonym().has_signed(&parts.headers) {
@@ -211,14 +219,14 @@ async fn serve(
     }
     let own = route.forward.own_token().await?;
     let departure = Departure {
-        route: &route,
+        route,
         rewrite,
         token: permit.token(),
         exchanged: admission.exchanged,
         own_token: own.as_ref().map(|(_, token)| &**token),
     };
     let request = departure.request(context, parts, body)?;
-    let response = forward(context, &route, &permit, request).await?;
+    let response = forward(context, route, &permit, request).await?;
     if let Some((client, token)) = &own
         && response.status() == StatusCode::UNAUTHORIZED
     {

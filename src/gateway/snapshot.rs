@@ -30,7 +30,7 @@ pub struct Snapshot {
     shared: Shared,
     table: Table,
     routes: Box<[Arc<Route>]>,
-    pub(super) sanitizer: Arc<Sanitizer>,
+    pub(super) sanitizer: Sanitizer,
     pub(super) realm: Realm,
     /// Counts requests for which there is no route.
     pub(super) unrouted: RouteMetrics,
@@ -114,7 +114,7 @@ impl Snapshot {
         let mut snapshot = Self {
             table,
             routes: Box::default(),
-            sanitizer: Arc::new(Sanitizer::new(identity_header_names(&config.routes))),
+            sanitizer: Sanitizer::new(identity_header_names(&config.routes)),
             realm,
             unrouted: ground.metrics.route(UNROUTED),
             servers,

@@ -40,6 +40,22 @@ impl Scheme {
     }
 }
 
+/// What requests for one host are announced with: made once for a connection and host.
+#[derive(Clone, Debug)]
+pub struct Announcement {
+    /// The authority that the caller used, already judged.
+    host: HeaderValue,
+    /// The element of `Forwarded`.
+    element: Option<HeaderValue>,
+}
+
+impl Announcement {
+    /// The host that it is for.
+    pub const fn host(&self) -> &HeaderValue {
+        &self.host
+    }
+}
+
 impl Caller {
     /// The caller at the other end of a connection.
     pub fn new(peer: Peer, scheme: Scheme) -> Self {
@@ -60,19 +76,22 @@ impl Caller {
         Self { address, element: element.into(), scheme }
     }
 
+    /// What requests for `host` are announced with.
+    pub fn announcement(&self, host: HeaderValue) -> Announcement {
+        Announcement { element: self.element_with(&host), host }
+    }
+
     /// Adds this hop to what the upstream is told. What a stranger said has been taken away
     /// before; what a trusted proxy said is added to, and its word on scheme and host stays.
-    ///
-    /// `host` is the authority that the caller used, already judged.
-    pub fn announce(&self, headers: &mut HeaderMap, host: &HeaderValue, trust: Trust) {
-        let element = self.element_with(host);
+    pub fn announce(&self, headers: &mut HeaderMap, announcement: &Announcement, trust: Trust) {
+        let Announcement { host, element } = announcement;
         match trust {
             Trust::Proxy => {
                 self.extend(headers, &X_FORWARDED_FOR, self.address.as_ref());
                 self.extend(headers, &FORWARDED, element.as_ref());
             }
             Trust::Stranger => {
-                for (name, value) in [(X_FORWARDED_FOR, &self.address), (FORWARDED, &element)] {
+                for (name, value) in [(X_FORWARDED_FOR, &self.address), (FORWARDED, element)] {
                     if let Some(value) = value {
                         headers.insert(name, value.clone());
                     }
@@ -183,7 +202,9 @@ mod tests {
     }
 
     fn announced(peer: Peer, scheme: Scheme, trust: Trust, sent: &mut HeaderMap) {
-        Caller::new(peer, scheme).announce(sent, &HeaderValue::from_static("api.test:8443"), trust);
+        let caller = Caller::new(peer, scheme);
+        let announcement = caller.announcement(HeaderValue::from_static("api.test:8443"));
+        caller.announce(sent, &announcement, trust);
     }
 
     #[test]

@@ -16,6 +16,9 @@ pub(super) fn strip_request(
     headers: &mut HeaderMap,
     is_ours: impl Fn(&str) -> bool,
 ) -> Result<(), Rejection> {
+    if !has_any(headers) {
+        return Ok(());
+    }
     let takes_trailers = headers.get_all(TE).iter().any(names_trailers);
     let is_end_to_end = |name: &str| END_TO_END.contains(&name) || is_ours(name);
     for name in named(headers) {
@@ -35,17 +38,24 @@ pub(super) fn strip_request(
 /// Takes them out of a response, or out of trailers: what `Connection` names badly is of no
 /// interest to whoever gets the rest.
 pub(super) fn strip_response(headers: &mut HeaderMap) {
+    if !has_any(headers) {
+        return;
+    }
     for name in named(headers).into_iter().flatten() {
         headers.remove(name);
     }
     strip_fixed(headers);
 }
 
+/// One walk over what is there: most messages have none of these fields.
+fn has_any(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| is_hop_by_hop(name.as_str()))
+}
+
 fn strip_fixed(headers: &mut HeaderMap) {
-    // One walk over what is there: most messages have none of them.
-    let present: Vec<HeaderName> =
-        headers.keys().filter(|name| is_hop_by_hop(name.as_str())).cloned().collect();
-    for name in present {
+    // As many walks as there are such fields, and one more; seldom more than two.
+    while let Some(name) = headers.keys().find(|name| is_hop_by_hop(name.as_str())) {
+        let name = name.clone();
         headers.remove(name);
     }
 }

@@ -13,6 +13,27 @@ use crate::reject::Rejection;
 #[derive(Clone, Debug)]
 pub struct Sanitizer {
     identity: Box<[HeaderName]>,
+    lengths: Lengths,
+}
+
+/// The lengths that some names have: most fields of a request are ruled out by theirs.
+#[derive(Clone, Copy, Debug, Default)]
+struct Lengths(u64);
+
+impl Lengths {
+    const fn with(self, name: &str) -> Self {
+        Self(self.0 | Self::bit(name))
+    }
+
+    const fn may_have(self, name: &str) -> bool {
+        self.0 & Self::bit(name) != 0
+    }
+
+    /// All that are too long for a bit of their own share the last one.
+    const fn bit(name: &str) -> u64 {
+        let length = if name.len() < 63 { name.len() } else { 63 };
+        1 << length
+    }
 }
 
 /// Whether the peer is a trusted proxy, whose word on forwarding counts.
@@ -30,7 +51,10 @@ impl Sanitizer {
         let mut identity: Vec<HeaderName> = identity.into_iter().collect();
         identity.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         identity.dedup();
-        Self { identity: identity.into() }
+        let fixed = CLAIMED.iter().chain(&FORWARDING).copied();
+        let names = fixed.chain(identity.iter().map(HeaderName::as_str));
+        let lengths = names.fold(Lengths::default(), Lengths::with);
+        Self { identity: identity.into(), lengths }
     }
 
     /// Cleans a request's header section: fields of the connection, identity headers, certificates
@@ -72,6 +96,9 @@ impl Sanitizer {
             let folded: String = name.bytes().map(|byte| char::from(fold(byte))).collect();
             return self.is_ours(&folded) || is_forwarding(&folded) || is_decisive(&folded);
         }
+        if !self.lengths.may_have(name) && !name.starts_with(X_FORWARDED) {
+            return false;
+        }
         self.is_ours(name) || (trust == Trust::Stranger && is_forwarding(name))
     }
 
@@ -110,13 +137,15 @@ const fn fold(byte: u8) -> u8 {
 /// Fields by which proxies tell where a request came from, and what some servers take for its
 /// real target.
 fn is_forwarding(name: &str) -> bool {
-    name.starts_with("x-forwarded-") || FORWARDING.contains(&name)
+    name.starts_with(X_FORWARDED) || FORWARDING.contains(&name)
 }
 
 /// Fields that decide who is asking for what, and how a message is framed.
 fn is_decisive(name: &str) -> bool {
     DECISIVE.contains(&name)
 }
+
+const X_FORWARDED: &str = "x-forwarded-";
 
 /// What only the holder of a connection can say: certificates (RFC 9440 §2.4) and what is meant
 /// for this proxy (RFC 9110 §11.7.2).

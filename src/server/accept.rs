@@ -121,7 +121,7 @@ async fn serve(
     let certificate = treatment.tls.as_ref().map(|(_, certificate)| Arc::clone(certificate));
     let connection = Connection::new(worker, peer, Arc::clone(&treatment.trusted), certificate);
     let limits = treatment.limits.clone();
-    let served = Served { gateway, connection: Arc::new(connection), limits, phase };
+    let served = Served { gateway, connection, limits, phase };
     match (accepted, &treatment.tls) {
         (Accepted::Tcp(stream, _), None) => served.plaintext(stream).await,
         (Accepted::Unix(stream), None) => served.plaintext(stream).await,

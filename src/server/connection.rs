@@ -31,7 +31,7 @@ use crate::gateway::{Connection, Gateway};
 /// What a connection needs besides its bytes.
 pub(super) struct Served {
     pub(super) gateway: Arc<Gateway>,
-    pub(super) connection: Arc<Connection>,
+    pub(super) connection: Connection,
     pub(super) limits: ListenerLimits,
     pub(super) phase: PhaseReceiver,
 }
@@ -59,37 +59,51 @@ impl Served {
     }
 
     async fn serve<I: Stream>(self, io: I, prefix: Bytes, protocol: Protocol) {
+        let Self { gateway, connection, limits, phase } = self;
         let activity = Arc::new(Activity::default());
         let transport = Transport::new(TokioIo::new(io), prefix, protocol, Arc::clone(&activity));
-        let streams = StreamExecutor::new(self.limits.idle_timeout);
+        let streams = StreamExecutor::new(limits.idle_timeout);
+        let door = Arc::new(Door { gateway, connection });
         let service = service_fn({
             let streams = streams.clone();
-            let gateway = Arc::clone(&self.gateway);
-            let connection = Arc::clone(&self.connection);
             let activity = Arc::clone(&activity);
+            let door = Arc::clone(&door);
             move |request| {
                 let busy = Busy::begin(&activity);
                 let pace = (protocol == Protocol::Http2).then(|| streams.expect());
-                let gateway = Arc::clone(&gateway);
-                let connection = Arc::clone(&connection);
+                let door = Arc::clone(&door);
                 async move {
-                    let response = gateway.handle(request, &connection).await;
+                    let response = door.gateway.handle(request, &door.connection).await;
                     Ok(response.map(|body| Watched::new(body, busy, pace)))
                 }
             }
         });
+        let serving = Serving { door: &door, activity: &activity, limits, phase };
         match protocol {
-            Protocol::Http1 => self.http1(transport, &activity, service).await,
-            Protocol::Http2 => self.http2(transport, &activity, service, streams).await,
+            Protocol::Http1 => serving.http1(transport, service).await,
+            Protocol::Http2 => serving.http2(transport, service, streams).await,
         }
     }
+}
 
-    async fn http1<I: Stream, S: Serving>(
-        mut self,
-        transport: Transport<TokioIo<I>>,
-        activity: &Activity,
-        service: S,
-    ) where
+/// What every request of a connection needs. The gateway has owners on all workers, this one has
+/// its own on one: a request counts here.
+struct Door {
+    gateway: Arc<Gateway>,
+    connection: Connection,
+}
+
+/// A connection on which requests are served.
+struct Serving<'a> {
+    door: &'a Door,
+    activity: &'a Activity,
+    limits: ListenerLimits,
+    phase: PhaseReceiver,
+}
+
+impl Serving<'_> {
+    async fn http1<I: Stream, S: Handling>(mut self, transport: Transport<TokioIo<I>>, service: S)
+    where
         S::Future: Send,
     {
         let mut builder = http1::Builder::new();
@@ -98,7 +112,7 @@ impl Served {
             .max_buf_size(self.limits.header_max.max(HTTP1_BUFFER_MIN_BYTES))
             .max_header_size(self.limits.header_max);
         let mut connection = builder.serve_connection(transport, service);
-        let mut watchdog = pin!(Watchdog::new(activity, &self.limits));
+        let mut watchdog = pin!(Watchdog::new(self.activity, &self.limits));
         let expiry = poll_fn(|context| {
             if Pin::new(&mut connection).poll(context).is_ready() {
                 return Poll::Ready(None);
@@ -118,14 +132,13 @@ impl Served {
             Some(Expiry::HeadTooSlow) => Some(StatusCode::REQUEST_TIMEOUT),
             Some(Expiry::Idle | Expiry::Stalled) => None,
         };
-        let answer = status.map(|status| self.gateway.unparsed(&self.connection, status));
+        let answer = status.map(|status| self.door.gateway.unparsed(&self.door.connection, status));
         close(transport.into_inner().into_inner(), answer.as_deref()).await;
     }
 
-    async fn http2<I: Stream, S: Serving>(
+    async fn http2<I: Stream, S: Handling>(
         mut self,
         transport: Transport<TokioIo<I>>,
-        activity: &Activity,
         service: S,
         streams: StreamExecutor,
     ) where
@@ -133,7 +146,7 @@ impl Served {
     {
         let connection = self.http2_builder(streams).serve_connection(transport, service);
         let mut connection = pin!(connection);
-        let mut watchdog = pin!(Watchdog::new(activity, &self.limits).between_requests_only());
+        let mut watchdog = pin!(Watchdog::new(self.activity, &self.limits).between_requests_only());
         let mut is_leaving = false;
         poll_fn(|context| {
             if connection.as_mut().poll(context).is_ready() {
@@ -178,12 +191,12 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static {}
 impl<I: AsyncRead + AsyncWrite + Send + Unpin + 'static> Stream for I {}
 
 /// What hyper calls for every request.
-trait Serving:
+trait Handling:
     Service<Request<Incoming>, Response = Response<Watched>, Error = Infallible> + Send + 'static
 {
 }
 
-impl<S> Serving for S where
+impl<S> Handling for S where
     S: Service<Request<Incoming>, Response = Response<Watched>, Error = Infallible>
         + Send
         + 'static

@@ -1,7 +1,7 @@
 //! Where the process stands between its start and its end, as every connection hears of it.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use tokio::sync::watch;
 
@@ -22,6 +22,8 @@ pub(super) struct PhaseSender(watch::Sender<Phase>);
 pub(super) struct PhaseReceiver {
     receiver: watch::Receiver<Phase>,
     draining: Option<Pin<Box<dyn Future<Output = ()> + Send + Sync>>>,
+    /// Who will be woken.
+    listening: Option<Waker>,
 }
 
 impl PhaseSender {
@@ -49,14 +51,23 @@ impl PhaseReceiver {
         let draining = async move {
             let _ = heard.wait_for(|phase| *phase != Phase::Serving).await;
         };
-        Self { receiver, draining: Some(Box::pin(draining)) }
+        Self { receiver, draining: Some(Box::pin(draining)), listening: None }
     }
 
     /// Whether the process has begun to drain: true once, then never again.
+    ///
+    /// Cost while nothing has changed and the same task asks again: one load. To ask the future
+    /// each time would take a lock that all connections of all workers share.
     pub(super) fn poll_draining(&mut self, context: &mut Context<'_>) -> bool {
+        let is_listening =
+            self.listening.as_ref().is_some_and(|task| task.will_wake(context.waker()));
+        if is_listening && matches!(self.receiver.has_changed(), Ok(false)) {
+            return false;
+        }
         let Some(draining) = &mut self.draining else {
             return false;
         };
+        self.listening = Some(context.waker().clone());
         let has_begun = matches!(draining.as_mut().poll(context), Poll::Ready(()));
         if has_begun {
             self.draining = None;

@@ -45,6 +45,7 @@ async fn run(
     let mut accepting: HashMap<ListenAddress, AbortHandle> = HashMap::new();
     loop {
         let current = Arc::clone(&listeners.borrow_and_update());
+        gateway.settle(&worker);
         accepting.retain(|address, task| {
             let stays = current.iter().any(|listener| listener.address == *address);
             if !stays {
