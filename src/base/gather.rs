@@ -1,7 +1,11 @@
 //! Small writes in one piece: `send` costs the kernel less than `writev`, which has to look at a
 //! list of pieces first. A head and a short body are cheaper copied together than listed.
 
-use std::io::IoSlice;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Room for what is gathered.
 pub type Room = [u8; GATHER_MAX_BYTES];
@@ -20,6 +24,60 @@ pub fn gathered<'a>(slices: &'a [IoSlice<'_>], room: &'a mut Room) -> Option<&'a
         end += slice.len();
     }
     room.get(..end)
+}
+
+/// A stream below TLS, which hands over its records as a list, mostly of one.
+#[derive(Debug)]
+pub struct Gathering<S>(S);
+
+impl<S> Gathering<S> {
+    /// Gathers what is written to `stream`.
+    pub const fn new(stream: S) -> Self {
+        Self(stream)
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gathering<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match gathered(slices, &mut [0; _]) {
+            Some(bytes) => self.poll_write(context, bytes),
+            None => Pin::new(&mut self.0).poll_write_vectored(context, slices),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(context)
+    }
 }
 
 /// A head and a body of 1 KiB: what is longer is worth the list.

@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::connection::{Protocol, Served};
 use super::listen::{BoundListener, Treatment};
 use super::phase::PhaseReceiver;
+use crate::base::gather::Gathering;
 use crate::base::net::{ListenAddress, Peer};
 use crate::gateway::{Connection, Gateway, Worker};
 
@@ -126,7 +127,7 @@ async fn serve(
         (Accepted::Tcp(stream, _), None) => served.plaintext(stream).await,
         (Accepted::Unix(stream), None) => served.plaintext(stream).await,
         (Accepted::Tcp(stream, _), Some((acceptor, _))) => {
-            let handshake = acceptor.accept(stream);
+            let handshake = acceptor.accept(Gathering::new(stream));
             let Ok(Ok(stream)) = timeout(served.limits.header_timeout, handshake).await else {
                 return;
             };
