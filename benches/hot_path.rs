@@ -140,7 +140,8 @@ fn stages(criterion: &mut Criterion) {
     });
     criterion.bench_function("policy/decide", |bench| {
         bench.iter(|| {
-            policy::decide(requirement, Arc::clone(black_box(&verified)), audiences).unwrap()
+            let token = Arc::clone(black_box(&verified));
+            policy::decide(requirement, token, verified.principal, audiences).unwrap()
         });
     });
     criterion.bench_function("headers/sanitize_announce_identity", |bench| {
@@ -154,7 +155,7 @@ fn stages(criterion: &mut Criterion) {
                 sanitizer.request(&mut headers, Trust::Stranger).unwrap();
                 caller.announce(&mut headers, &announcement, Trust::Stranger);
                 pseudonym.sign(&mut headers, Version::HTTP_11);
-                route.edits.apply_identity(&mut headers, &verified).unwrap();
+                route.edits.apply_identity(&mut headers, &verified, verified.principal).unwrap();
                 headers
             },
             criterion::BatchSize::SmallInput,

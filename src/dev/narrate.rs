@@ -161,6 +161,8 @@ fn credential(reason: &str) -> Option<&'static str> {
         "basic_refused" => "the authorization server does not know this key and secret",
         "scope_insufficient" => "the token lacks a scope that this route needs",
         "claims_insufficient" => "a claim of the token is not what this route needs",
+        "principal_user" => "the credential is a user's, and this route is for clients",
+        "principal_client" => "the credential is a client's, and this route is for users",
         _ => return None,
     })
 }
@@ -232,7 +234,7 @@ mod tests {
     use tracing_subscriber::layer::SubscriberExt as _;
 
     use super::*;
-    use crate::oauth::{Issuer, Plaintext, ScopeSet};
+    use crate::oauth::{Issuer, Plaintext, Principal, ScopeSet};
     use crate::reject::{
         Bound, InvalidToken as T, MalformedCredential as C, MalformedRequest as M, Outage,
         OutageCause as O, OwnClientCause, OwnClientFailure, Rejection as R, RetryAfter,
@@ -285,6 +287,8 @@ mod tests {
             R::BasicRefused,
             R::ScopeInsufficient(ScopeSet::default()),
             R::ClaimsInsufficient,
+            R::PrincipalRefused(Principal::User),
+            R::PrincipalRefused(Principal::Client),
             own(OwnClientCause::Refused("invalid_client")),
             own(OwnClientCause::PartialScopes(ScopeSet::default())),
             own(OwnClientCause::Unusable),

@@ -12,7 +12,7 @@ use super::entry::Entry;
 use super::route::{Forwarding, Route};
 use crate::body::{Body, RequestFault, RequestLimits};
 use crate::grant::OwnToken;
-use crate::oauth::VerifiedToken;
+use crate::oauth::{Principal, VerifiedToken};
 use crate::reject::{Bound, MalformedRequest, Rejection, UpstreamFailure};
 
 /// What of a request changes before it goes on.
@@ -61,7 +61,8 @@ fn rewritten(path: &str, query: Option<&str>) -> Result<PathAndQuery, http::uri:
 pub(super) struct Departure<'a> {
     pub(super) route: &'a Route,
     pub(super) rewrite: Rewrite,
-    pub(super) token: Option<&'a VerifiedToken>,
+    /// Who was let in, for the identity headers.
+    pub(super) holder: Option<(&'a VerifiedToken, Principal)>,
     /// In place of the caller's `Authorization`: what its key and secret were exchanged for.
     pub(super) exchanged: Option<HeaderValue>,
     pub(super) own_token: Option<&'a OwnToken>,
@@ -88,8 +89,8 @@ impl Departure<'_> {
         connection.worker.pseudonym().sign(&mut headers, parts.version);
         headers.insert(REQUEST_ID, context.request_id.clone());
         self.authorization(&mut headers);
-        if let Some(token) = self.token {
-            self.route.edits.apply_identity(&mut headers, token)?;
+        if let Some((token, principal)) = self.holder {
+            self.route.edits.apply_identity(&mut headers, token, principal)?;
         }
         headers.insert(HOST, self.rewrite.host);
 

@@ -221,7 +221,7 @@ async fn serve(
     let departure = Departure {
         route,
         rewrite,
-        token: permit.token(),
+        holder: permit.holder(),
         exchanged: admission.exchanged,
         own_token: own.as_ref().map(|(_, token)| &**token),
     };

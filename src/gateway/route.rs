@@ -11,7 +11,7 @@ use crate::config::{self, Forward};
 use crate::credential::{self, Accept, BasicCredential, Credential};
 use crate::grant::{BasicExchange, Issued, OwnClient, OwnToken};
 use crate::headers::EditPlan;
-use crate::oauth::{RawToken, ScopeSet, VerifiedToken};
+use crate::oauth::{Principal, RawToken, ScopeSet, VerifiedToken};
 use crate::policy::{self, Access, Permit, Requirement};
 use crate::reject::{InvalidToken, Rejection};
 use crate::telemetry::RouteMetrics;
@@ -126,12 +126,15 @@ impl Route {
         match credential::extract(self.accept, &parts.headers, query)? {
             Credential::Bearer(token) => {
                 let token = seen.insert(self.verified(token, now).await?);
-                Ok(Admission { permit: self.decide(requirement, token)?, exchanged: None })
+                let permit = self.decide(requirement, token, token.principal)?;
+                Ok(Admission { permit, exchanged: None })
             }
             Credential::Basic(credential) => {
                 // Boxed: few requests come here, and all futures would be as large.
                 let (token, issued) = Box::pin(self.exchanged(credential, now)).await?;
-                let permit = self.decide(requirement, seen.insert(token))?;
+                // Client credentials: nobody else can have asked with this secret, whatever `sub`
+                // its token has (RFC 6749 §4.4).
+                let permit = self.decide(requirement, seen.insert(token), Principal::Client)?;
                 Ok(Admission { permit, exchanged: Some(issued.authorization().clone()) })
             }
         }
@@ -166,11 +169,12 @@ impl Route {
         &self,
         requirement: &Requirement,
         token: &Arc<VerifiedToken>,
+        principal: Principal,
     ) -> Result<Permit, Rejection> {
         // A token whose server is not one of the route's has no audience here.
         let server = self.verifier.server(token.server);
         let server = server.ok_or(Rejection::TokenInvalid(InvalidToken::Issuer))?;
-        policy::decide(requirement, Arc::clone(token), &server.settings().audiences)
+        policy::decide(requirement, Arc::clone(token), principal, &server.settings().audiences)
     }
 }
 

@@ -10,20 +10,32 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_encode_byte;
 use serde_json::Value;
 
-use crate::oauth::{Audiences, TokenKind, VerifiedToken};
+use crate::oauth::{Audiences, Principal, TokenKind, VerifiedToken};
 use crate::reject::{InvalidToken, Rejection};
 
 /// What a route does to the headers of its requests, worked out at load.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EditPlan {
-    identity: Box<[(HeaderName, Box<str>)]>,
+    identity: Box<[(HeaderName, Source)]>,
+}
+
+/// Where an identity header comes from.
+#[derive(Clone, Debug, PartialEq)]
+enum Source {
+    /// `principal`: whom the credential speaks for; never a claim of that name.
+    Principal,
+    Claim(Box<str>),
 }
 
 impl EditPlan {
-    /// Sets each header from the claim beside it: `scope`, `sub`, `iss`, `client_id`, `aud`, or any
-    /// other that the token has.
+    /// Sets each header from the source beside it: `principal`, or a claim: `scope`, `sub`, `iss`,
+    /// `client_id`, `aud`, or any other that the token has.
     pub fn new(identity: impl IntoIterator<Item = (HeaderName, Box<str>)>) -> Self {
-        Self { identity: identity.into_iter().collect() }
+        let source = |word: Box<str>| match &*word {
+            PRINCIPAL => Source::Principal,
+            _ => Source::Claim(word),
+        };
+        Self { identity: identity.into_iter().map(|(name, word)| (name, source(word))).collect() }
     }
 
     /// The headers that it sets.
@@ -33,10 +45,14 @@ impl EditPlan {
 
     /// The claims that it needs.
     pub fn identity_claims(&self) -> impl Iterator<Item = &str> {
-        self.identity.iter().map(|(_, claim)| &**claim)
+        self.identity.iter().filter_map(|(_, source)| match source {
+            Source::Principal => None,
+            Source::Claim(claim) => Some(&**claim),
+        })
     }
 
-    /// Sets the identity headers of a permitted request. A claim that the token does not have sets
+    /// Sets the identity headers of a permitted request, whose credential speaks for `principal`. A
+    /// claim that the token does not have sets
     /// no header; the caller's own has been taken away before.
     ///
     /// # Errors
@@ -48,8 +64,13 @@ impl EditPlan {
         &self,
         headers: &mut HeaderMap,
         token: &VerifiedToken,
+        principal: Principal,
     ) -> Result<(), Rejection> {
-        for (name, claim) in &self.identity {
+        for (name, source) in &self.identity {
+            let Source::Claim(claim) = source else {
+                headers.insert(name, HeaderValue::from_static(principal.as_str()));
+                continue;
+            };
             let Some(text) = claim_text(claim, token)? else {
                 if token.kind == TokenKind::Jwt && OWED.contains(&&**claim) {
                     return Err(Rejection::ClaimsInsufficient);
@@ -123,6 +144,9 @@ fn encoded(text: &str, is_special: impl Fn(usize, u8) -> bool) -> Result<String,
     Ok(value)
 }
 
+/// The word that names no claim.
+const PRINCIPAL: &str = "principal";
+
 /// Claims without which a header must not be left out: it says on whose behalf a request comes.
 const OWED: [&str; 2] = ["sub", "client_id"];
 
@@ -146,6 +170,7 @@ mod tests {
             issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
             subject: Some("Zoë, 100%".into()),
             client_id: Some(ClientId::new("app")),
+            principal: Principal::User,
             scopes: ScopeSet::from_claim("b a"),
             audiences: Audiences::Named(Box::new([Audience::new("x"), Audience::new("y")])),
             validity: Validity { from: None, until: None },
@@ -157,7 +182,7 @@ mod tests {
         let name = HeaderName::from_static("x-claim");
         let plan = EditPlan::new([(name, claim.into())]);
         let mut headers = HeaderMap::new();
-        plan.apply_identity(&mut headers, &token(claims))?;
+        plan.apply_identity(&mut headers, &token(claims), Principal::User)?;
         Ok(headers.get("x-claim").map(|value| value.to_str().unwrap().to_owned()))
     }
 
@@ -191,10 +216,24 @@ mod tests {
         let bare = VerifiedToken { subject: None, client_id: None, ..token("{}") };
         for claim in ["sub", "client_id"] {
             let plan = EditPlan::new([(HeaderName::from_static("x-claim"), claim.into())]);
-            let outcome = plan.apply_identity(&mut HeaderMap::new(), &bare);
+            let apply =
+                |token| plan.apply_identity(&mut HeaderMap::new(), token, Principal::Client);
+            let outcome = apply(&bare);
             assert_eq!(outcome, Err(Rejection::ClaimsInsufficient), "{claim}");
             let opaque = VerifiedToken { kind: TokenKind::Opaque, ..bare.clone() };
-            assert_eq!(plan.apply_identity(&mut HeaderMap::new(), &opaque), Ok(()), "{claim}");
+            assert_eq!(apply(&opaque), Ok(()), "{claim}");
+        }
+    }
+
+    #[test]
+    fn rfc9700_4_15_the_principal_is_said_and_no_claim_of_that_name_stands_in_for_it() {
+        let plan = EditPlan::new([(HeaderName::from_static("x-principal"), "principal".into())]);
+        assert_eq!(plan.identity_claims().count(), 0, "no verdict keeps such a claim");
+        let token = token(r#"{"principal":"admin"}"#);
+        for (principal, expected) in [(Principal::User, "user"), (Principal::Client, "client")] {
+            let mut headers = HeaderMap::new();
+            plan.apply_identity(&mut headers, &token, principal).unwrap();
+            assert_eq!(headers["x-principal"], expected);
         }
     }
 

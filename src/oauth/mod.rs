@@ -3,6 +3,7 @@
 pub mod algorithm;
 pub mod claims;
 pub mod names;
+pub mod principal;
 pub mod scope;
 pub mod token;
 pub mod verified;
@@ -10,6 +11,7 @@ pub mod verified;
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use claims::{ClaimError, Claims};
 pub use names::{Audience, ClientId, Issuer, Plaintext};
+pub use principal::Principal;
 pub use scope::{Scope, ScopeSet};
 pub use token::{RawToken, TokenDigest};
 pub use verified::{Audiences, ServerId, TokenKind, Validity, VerifiedToken};

@@ -1,6 +1,6 @@
 //! What is known of a token once somebody has vouched for it.
 
-use super::{Audience, Claims, ClientId, Issuer, ScopeSet, TokenDigest};
+use super::{Audience, Claims, ClientId, Issuer, Principal, ScopeSet, TokenDigest};
 use crate::base::time::UnixSeconds;
 
 /// One authorization server under one set of settings. Changed settings make another id, so that
@@ -80,6 +80,9 @@ pub struct VerifiedToken {
     pub subject: Option<Box<str>>,
     /// `client_id`, or what stands for it (`azp`).
     pub client_id: Option<ClientId>,
+    /// Whom the token speaks for by what it says itself. A client that sent its secret is one
+    /// whatever that is.
+    pub principal: Principal,
     /// What the token carries, which can be less than what was asked for.
     pub scopes: ScopeSet,
     /// Whom it is meant for.

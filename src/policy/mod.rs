@@ -8,7 +8,7 @@
 //!
 //! ```compile_fail,E0451
 //! use scopegate::policy::Permit;
-//! let forged = Permit { token: None };
+//! let forged = Permit { holder: None };
 //! ```
 //! ```
 //! use scopegate::policy::{Access, Permit, admit};
@@ -22,7 +22,7 @@ mod requirement;
 
 use std::sync::Arc;
 
-use crate::oauth::{Audience, Audiences, VerifiedToken};
+use crate::oauth::{Audience, Audiences, Principal, VerifiedToken};
 use crate::reject::{InvalidToken, Rejection};
 
 pub use requirement::{ClaimRequirement, Requirement};
@@ -39,13 +39,18 @@ pub enum Access {
 /// The proof of a decision: no upstream call without one, and only this module makes it.
 #[derive(Clone, Debug)]
 pub struct Permit {
-    token: Option<Arc<VerifiedToken>>,
+    holder: Option<(Arc<VerifiedToken>, Principal)>,
 }
 
 impl Permit {
     /// Who was let in; `None` on a public route.
     pub fn token(&self) -> Option<&VerifiedToken> {
-        self.token.as_deref()
+        self.holder.as_ref().map(|(token, _)| &**token)
+    }
+
+    /// The token, and whom the credential speaks for that brought it; `None` on a public route.
+    pub fn holder(&self) -> Option<(&VerifiedToken, Principal)> {
+        self.holder.as_ref().map(|(token, principal)| (&**token, *principal))
     }
 }
 
@@ -55,20 +60,23 @@ impl Permit {
 /// [`Rejection::CredentialMissing`] where the route is not public.
 pub fn admit(access: &Access) -> Result<Permit, Rejection> {
     match access {
-        Access::Public => Ok(Permit { token: None }),
+        Access::Public => Ok(Permit { holder: None }),
         Access::Token(_) => Err(Rejection::CredentialMissing),
     }
 }
 
-/// Decides whether `token` opens a route that asks for `requirement`. `server_audiences` are
-/// those of the authorization server that vouched for the token; they hold unless the route names
-/// its own.
+/// Decides whether `token` opens a route that asks for `requirement`. `principal` is whom the
+/// credential speaks for: what the token says, or a client where the client sent its secret.
+/// `server_audiences` are those of the authorization server that vouched for the token; they hold
+/// unless the route names its own.
 ///
 /// # Errors
-/// The first that fails of: audience (401: the token is not for us at all), scopes, claims (403).
+/// The first that fails of: audience (401: the token is not for us at all), scopes, claims,
+/// principal (403).
 pub fn decide(
     requirement: &Requirement,
     token: Arc<VerifiedToken>,
+    principal: Principal,
     server_audiences: &[Audience],
 ) -> Result<Permit, Rejection> {
     let ours = match requirement.audiences.as_slice() {
@@ -84,7 +92,10 @@ pub fn decide(
     if !requirement.claims.iter().all(|claim| claim.is_met_by(&token)) {
         return Err(Rejection::ClaimsInsufficient);
     }
-    Ok(Permit { token: Some(token) })
+    if requirement.principal.is_some_and(|only| only != principal) {
+        return Err(Rejection::PrincipalRefused(principal));
+    }
+    Ok(Permit { holder: Some((token, principal)) })
 }
 
 /// Whether a token is meant for one of `ours` (RFC 7519 §4.1.3): equal code point by code point.
@@ -112,6 +123,7 @@ mod tests {
             issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
             subject: Some("alice".into()),
             client_id: Some(ClientId::new("reports")),
+            principal: Principal::User,
             scopes: ScopeSet::from_claim(scopes),
             audiences: Audiences::Named(audiences("https://api.test").into()),
             validity: Validity { from: None, until: Some(UnixSeconds::new(1)) },
@@ -133,7 +145,7 @@ mod tests {
 
     /// `"allowed"`, or the reason and for scopes those that are named.
     fn outcome(requirement: &Requirement, token: VerifiedToken, server: &[Audience]) -> String {
-        match decide(requirement, Arc::new(token), server) {
+        match decide(requirement, Arc::new(token), Principal::User, server) {
             Ok(permit) => {
                 assert!(permit.token().is_some());
                 "allowed".to_owned()
@@ -181,7 +193,8 @@ mod tests {
         {
             let requirement = requirement(all, any);
             let server = &audiences("https://api.test");
-            let refused = decide(&requirement, Arc::new(token(held, "{}")), server);
+            let refused =
+                decide(&requirement, Arc::new(token(held, "{}")), Principal::User, server);
             let Err(Rejection::ScopeInsufficient(named)) = refused else { panic!("{refused:?}") };
             let asked = token(&named.to_string(), "{}");
             assert_eq!(outcome(&requirement, asked, server), "allowed", "{named}");
@@ -247,6 +260,30 @@ mod tests {
         for one in [r#"{"a":"x"}"#, r#"{"b":"x"}"#, r#"{"a":"x","b":"y"}"#] {
             assert_eq!(outcome(&requirement, token("", one), server), "claims_insufficient");
         }
+    }
+
+    #[test]
+    fn rfc9700_4_15_a_route_for_one_kind_of_principal_refuses_the_other() {
+        use Principal::{Client, User};
+        let server = audiences("https://api.test");
+        for (only, principal, is_let_in) in [
+            (None, User, true),
+            (None, Client, true),
+            (Some(User), User, true),
+            (Some(User), Client, false),
+            (Some(Client), User, false),
+            (Some(Client), Client, true),
+        ] {
+            let requirement = Requirement { principal: only, ..requirement("read", "") };
+            // What the token itself says does not count beside what the credential was.
+            let outcome = decide(&requirement, Arc::new(token("read", "{}")), principal, &server);
+            let holder = outcome.map(|permit| permit.holder().unwrap().1);
+            let refused = Rejection::PrincipalRefused(principal);
+            assert_eq!(holder, is_let_in.then_some(principal).ok_or(refused), "{only:?}");
+        }
+        let requirement = Requirement { principal: Some(User), ..requirement("read", "") };
+        let lacking = decide(&requirement, Arc::new(token("", "{}")), Client, &server).map(drop);
+        assert!(matches!(lacking, Err(Rejection::ScopeInsufficient(_))), "scopes come first");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::oauth::{Audience, Scope, ScopeSet, VerifiedToken};
+use crate::oauth::{Audience, Principal, Scope, ScopeSet, VerifiedToken};
 
 /// What a token must carry.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -15,6 +15,8 @@ pub struct Requirement {
     pub claims: Vec<ClaimRequirement>,
     /// In place of the authorization server's; empty: the server's hold.
     pub audiences: Vec<Audience>,
+    /// For these alone; `None`: for users and clients.
+    pub principal: Option<Principal>,
 }
 
 /// `claims = { department = ["it"] }`: a claim and the values of which it must have one.

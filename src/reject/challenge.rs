@@ -169,7 +169,8 @@ impl Rejection {
             | Self::TokenInvalid(_)
             | Self::BasicRefused
             | Self::ScopeInsufficient(_)
-            | Self::ClaimsInsufficient => true,
+            | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_) => true,
             Self::RequestMalformed(_)
             | Self::RouteUnknown
             | Self::MethodNotAllowed(_)
@@ -184,7 +185,7 @@ impl Rejection {
     }
 
     fn bearer_part<'a>(&'a self, context: &ChallengeContext<'a>) -> BearerPart<'a> {
-        if matches!(self, Self::ClaimsInsufficient) {
+        if matches!(self, Self::ClaimsInsufficient | Self::PrincipalRefused(_)) {
             // Naming scopes here would read as "ask for these".
             return BearerPart::Nothing;
         }
@@ -234,6 +235,7 @@ const REALM_MAX_BYTES: usize = 256;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::oauth::Principal;
     use crate::reject::tests::every_rejection;
     use crate::reject::{InvalidToken, UpstreamFailure};
 
@@ -289,6 +291,7 @@ mod tests {
             ("scopes, Basic only",               lacking(),             BASIC,   "a b",  basic,  vec![pair]),
             ("claims: no error, no scope",       R::ClaimsInsufficient, BEARER,  "a b",  bearer, vec![realm]),
             ("claims, both accepted",            R::ClaimsInsufficient, BOTH,    "a b",  bearer, vec![realm, pair]),
+            ("principal: no error, no scope",    R::PrincipalRefused(Principal::Client), BEARER, "a b", bearer, vec![realm]),
             ("wrong key and secret",             R::BasicRefused,       BOTH,    "a b",  basic,  vec![pair]),
             ("an upstream that failed",          R::UpstreamFailed(UpstreamFailure::Reset), BOTH, "a", bearer, vec![]),
         ];

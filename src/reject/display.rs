@@ -33,6 +33,7 @@ impl fmt::Display for Rejection {
             | Self::BasicRefused
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_)
             | Self::UpstreamFailed(_) => Ok(()),
         }
     }

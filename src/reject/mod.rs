@@ -14,7 +14,7 @@ mod text;
 use http::StatusCode;
 use tracing::Level;
 
-use crate::oauth::ScopeSet;
+use crate::oauth::{Principal, ScopeSet};
 
 pub use cause::{
     Bound, InvalidToken, MalformedCredential, MalformedRequest, Outage, OutageCause,
@@ -53,6 +53,8 @@ pub enum Rejection {
     ScopeInsufficient(ScopeSet),
     /// A claim is not what the route requires; more scope would not help.
     ClaimsInsufficient,
+    /// The credential speaks for this one, and the route is for the other (RFC 9700 §4.15).
+    PrincipalRefused(Principal),
     /// Nobody could say whether the credential is good. A gateway that guesses is open.
     VerifierUnavailable(Outage),
     /// The gateway's own client was not given what it needs for the upstream.
@@ -82,7 +84,9 @@ impl Rejection {
             Self::CredentialMissing | Self::TokenInvalid(_) | Self::BasicRefused => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::ScopeInsufficient(_) | Self::ClaimsInsufficient => StatusCode::FORBIDDEN,
+            Self::ScopeInsufficient(_) | Self::ClaimsInsufficient | Self::PrincipalRefused(_) => {
+                StatusCode::FORBIDDEN
+            }
             Self::VerifierUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::OwnClientRefused(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamFailed(failure) => match failure {
@@ -115,6 +119,7 @@ impl Rejection {
             | Self::BasicRefused
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => None,
         }
@@ -126,9 +131,12 @@ impl Rejection {
             Self::CredentialMalformed(_) => Some("invalid_request"),
             Self::TokenInvalid(_) => Some("invalid_token"),
             Self::ScopeInsufficient(_) => Some("insufficient_scope"),
-            // Missing: §3.1 wants no code. Claims: no code fits, and more scope would not help.
-            // Basic has no error parameter at all (RFC 7617 §2).
-            Self::CredentialMissing | Self::ClaimsInsufficient | Self::BasicRefused => None,
+            // Missing: §3.1 wants no code. Claims, principal: no code fits, and more scope would not
+            // help. Basic has no error parameter at all (RFC 7617 §2).
+            Self::CredentialMissing
+            | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_)
+            | Self::BasicRefused => None,
             Self::RequestMalformed(_)
             | Self::RouteUnknown
             | Self::MethodNotAllowed(_)
@@ -184,7 +192,8 @@ impl Rejection {
             | Self::TokenInvalid(_)
             | Self::BasicRefused
             | Self::ScopeInsufficient(_)
-            | Self::ClaimsInsufficient => Level::DEBUG,
+            | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_) => Level::DEBUG,
         }
     }
 
@@ -196,7 +205,9 @@ impl Rejection {
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
             | Self::BasicRefused => GrpcStatus::Unauthenticated,
-            Self::ScopeInsufficient(_) | Self::ClaimsInsufficient => GrpcStatus::PermissionDenied,
+            Self::ScopeInsufficient(_) | Self::ClaimsInsufficient | Self::PrincipalRefused(_) => {
+                GrpcStatus::PermissionDenied
+            }
             Self::VerifierUnavailable(_) | Self::OwnClientRefused(_) | Self::UpstreamFailed(_) => {
                 GrpcStatus::Unavailable
             }
@@ -310,6 +321,8 @@ mod tests {
             (R::BasicRefused,                          401, "basic_refused",                 None,    debug, 16, None),
             (R::ScopeInsufficient(scopes),             403, "scope_insufficient",            lacking, debug, 7,  None),
             (R::ClaimsInsufficient,                    403, "claims_insufficient",           None,    debug, 7,  None),
+            (R::PrincipalRefused(Principal::User),     403, "principal_user",                None,    debug, 7,  None),
+            (R::PrincipalRefused(Principal::Client),   403, "principal_client",              None,    debug, 7,  None),
             (outage(O::Unreachable),                   503, "verifier_unreachable",          None,    warn,  14, Some(7)),
             (outage(O::TimedOut),                      503, "verifier_timed_out",            None,    warn,  14, Some(7)),
             (outage(O::Status),                        503, "verifier_status",               None,    warn,  14, Some(7)),

@@ -8,6 +8,7 @@ use super::{
     Bound, InvalidToken, MalformedCredential, MalformedRequest, OutageCause, OwnClientCause,
     Rejection, Unsupported, UpstreamFailure,
 };
+use crate::oauth::Principal;
 
 impl Rejection {
     /// One stable word per cause: the label of the metric, the field of the log, the answer of
@@ -48,6 +49,8 @@ impl Rejection {
             Self::BasicRefused => "basic_refused",
             Self::ScopeInsufficient(_) => "scope_insufficient",
             Self::ClaimsInsufficient => "claims_insufficient",
+            Self::PrincipalRefused(Principal::User) => "principal_user",
+            Self::PrincipalRefused(Principal::Client) => "principal_client",
             Self::VerifierUnavailable(outage) => outage.cause.reason(),
             Self::OwnClientRefused(failure) => match failure.cause {
                 OwnClientCause::Refused(_) => "own_client_refused",
@@ -94,7 +97,8 @@ impl Rejection {
             | Self::CredentialMalformed(_)
             | Self::BasicRefused
             | Self::ScopeInsufficient(_)
-            | Self::ClaimsInsufficient => self.reason(),
+            | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_) => self.reason(),
         }
     }
 
@@ -141,6 +145,14 @@ impl Rejection {
                 "The credential is good, but who it speaks for may not do this; other scopes would \
                  not help."
             }
+            Self::PrincipalRefused(Principal::User) => {
+                "The credential speaks for a user, and this is for clients that act for themselves \
+                 (client credentials)."
+            }
+            Self::PrincipalRefused(Principal::Client) => {
+                "The credential speaks for a client itself, and this is for users: let a user log \
+                 in and send that token."
+            }
             Self::VerifierUnavailable(_) => {
                 "The authorization server cannot be asked at the moment; a credential that was sent \
                  may still be good. Try again after the time in Retry-After."
@@ -181,6 +193,7 @@ impl Rejection {
             | Self::BasicRefused
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_)
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => None,

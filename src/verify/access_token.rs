@@ -7,7 +7,7 @@ use super::jwt::is_malformed;
 use crate::base::time::UnixSeconds;
 use crate::config::AuthorizationServer;
 use crate::oauth::{
-    Audiences, ClaimError, Claims, ClientId, ServerId, TokenDigest, TokenKind, Validity,
+    Audiences, ClaimError, Claims, ClientId, Principal, ServerId, TokenDigest, TokenKind, Validity,
     VerifiedToken,
 };
 use crate::reject::InvalidToken;
@@ -47,6 +47,7 @@ pub(super) struct Said {
 struct Partial {
     subject: Option<Box<str>>,
     client_id: Option<ClientId>,
+    principal: Principal,
     scopes: crate::oauth::ScopeSet,
     validity: Validity,
     claims: Claims,
@@ -65,10 +66,12 @@ impl Said {
             until: expires.map(|exp| exp.plus(skew)),
         };
         let authorized_party = claims.string("azp")?;
-        let client_id = claims.string("client_id")?.or(authorized_party);
+        let client_id = claims.string("client_id")?.or(authorized_party).map(ClientId::new);
+        let subject = claims.string("sub")?;
         let token = Partial {
-            subject: claims.string("sub")?.map(Box::from),
-            client_id: client_id.map(ClientId::new),
+            subject: subject.map(Box::from),
+            principal: Principal::of(subject, client_id.as_ref(), claims),
+            client_id,
             scopes: claims.scopes()?,
             validity,
             claims: claims.only(&server.kept_claims),
@@ -96,7 +99,7 @@ impl Said {
         (id, server): (ServerId, &AuthorizationServer),
         audiences: Audiences,
     ) -> VerifiedToken {
-        let Partial { subject, client_id, scopes, validity, claims } = self.token;
+        let Partial { subject, client_id, principal, scopes, validity, claims } = self.token;
         VerifiedToken {
             digest,
             kind,
@@ -104,6 +107,7 @@ impl Said {
             issuer: server.issuer.clone(),
             subject,
             client_id,
+            principal,
             scopes,
             audiences,
             validity,
@@ -303,6 +307,29 @@ mod tests {
     fn rfc8705_3_a_bound_token_is_never_taken_as_unbound() {
         for cnf in [json!({"jkt": "x"}), json!({"x5t#S256": "x"}), json!({}), json!(null)] {
             assert_eq!(judged(&with("cnf", cnf), NOW), Err(InvalidToken::Bound));
+        }
+    }
+
+    #[test]
+    fn rfc9700_4_15_a_verdict_says_whom_the_token_speaks_for() {
+        use Principal::{Client, User};
+        let mut by_azp = without("client_id");
+        by_azp["azp"] = json!("u1");
+        let mut other_azp = with("azp", json!("u1"));
+        other_azp["client_id"] = json!("c1");
+        #[rustfmt::skip]
+        let cases = [
+            ("a user",                    good(),                                    User),
+            ("sub is the client's id",    with("sub", json!("c1")),                  Client),
+            ("a user's id as client id",  with("client_id", json!("u1")),            Client),
+            ("azp stands for client_id",  by_azp,                                    Client),
+            ("azp beside a client_id",    other_azp,                                 User),
+            ("no sub",                    without("sub"),                            Client),
+            ("gty, which nobody keeps",   with("gty", json!("client-credentials")),  Client),
+            ("idtyp, which nobody keeps", with("idtyp", json!("app")),               Client),
+        ];
+        for (claim, claims, expected) in cases {
+            assert_eq!(judged(&claims, NOW).unwrap().principal, expected, "{claim}");
         }
     }
 

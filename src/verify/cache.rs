@@ -254,7 +254,9 @@ const KEPT_MAX: Duration = Duration::from_secs(86_400);
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::oauth::{Audiences, Claims, Issuer, Plaintext, RawToken, ScopeSet, TokenKind};
+    use crate::oauth::{
+        Audiences, Claims, Issuer, Plaintext, Principal, RawToken, ScopeSet, TokenKind,
+    };
 
     fn caches(bound: u64) -> TokenCaches {
         TokenCaches::new(&config::Caches { tokens: bound, negative: bound, basic: bound })
@@ -272,6 +274,7 @@ pub(super) mod tests {
             issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
             subject: None,
             client_id: None,
+            principal: Principal::Client,
             scopes: ScopeSet::default(),
             audiences: Audiences::MeantForUs,
             validity: crate::oauth::Validity { from: None, until: None },

@@ -13,8 +13,8 @@ use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
 use crate::config::Introspect;
 use crate::oauth::{
-    Algorithm, Audiences, Claims, ClientId, MacAlgorithm, RawToken, ScopeSet, SignatureAlgorithm,
-    TokenDigest, TokenKind, Validity, VerifiedToken,
+    Algorithm, Audiences, Claims, ClientId, MacAlgorithm, Principal, RawToken, ScopeSet,
+    SignatureAlgorithm, TokenDigest, TokenKind, Validity, VerifiedToken,
 };
 use crate::reject::{InvalidToken, Rejection};
 use crate::telemetry::CacheKind;
@@ -219,6 +219,7 @@ impl Server {
             issuer: self.settings().issuer.clone(),
             subject: None,
             client_id: Some(issued.client_id.clone()),
+            principal: Principal::Client,
             scopes: issued.scopes.clone().unwrap_or_default(),
             audiences: Audiences::MeantForUs,
             validity,

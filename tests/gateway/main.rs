@@ -36,6 +36,7 @@ mod jwt;
 mod keys;
 mod life;
 mod methods;
+mod principals;
 mod scopes_and_claims;
 mod shipped;
 mod tools;

@@ -6,7 +6,7 @@ use crate::config::table::Table;
 use crate::oauth::{Scope, ScopeSet};
 use crate::policy::{Access, ClaimRequirement, Requirement};
 
-/// `access`; `audiences` come from beside it.
+/// `access`; `audiences` and `principal` come from beside it.
 pub(super) fn read(value: Value<'_>) -> Result<Access, Told> {
     match value.form(&[Form::Text, Form::Table]) {
         Some(Form::Table) => value.table(requirement).map(Access::Token),
@@ -41,6 +41,7 @@ fn requirement(table: &mut Table<'_>) -> Result<Requirement, Told> {
         any_scope: any_scope.unwrap_or_default(),
         claims: claims.unwrap_or_default(),
         audiences: Vec::new(),
+        principal: None,
     })
 }
 

@@ -7,9 +7,10 @@ use crate::config::problem::Told;
 use crate::config::reader::{Value, all};
 use crate::config::table::Table;
 use crate::credential::Accept;
+use crate::oauth::Principal;
 use crate::policy::Access;
 
-/// `access`, `audiences`, `authorization_servers` and `accept`, resolved.
+/// `access`, `audiences`, `principal`, `authorization_servers` and `accept`, resolved.
 pub(super) struct Guard {
     pub(super) access: Access,
     pub(super) servers: Vec<usize>,
@@ -22,17 +23,21 @@ pub(super) fn read(table: &mut Table<'_>, names: &Names<'_, '_>) -> Result<Guard
     let spot = table.spot().clone();
     let access = table.must("access", access::ACCESS, access::read);
     let audiences = placed(table, "audiences", audiences);
+    let principal = placed(table, "principal", principal);
     let servers = placed(table, "authorization_servers", |value| servers(value, names));
     let accept = placed(table, "accept", accept);
-    let (access, audiences, servers, accept) = (access?, audiences?, servers?, accept?);
+    let (access, audiences, principal) = (access?, audiences?, principal?);
+    let (servers, accept) = (servers?, accept?);
     let mut requirement = match access {
         Access::Token(requirement) => requirement,
         Access::Public => {
-            let spots = [spot_of(&audiences), spot_of(&servers), spot_of(&accept)];
-            return public(spots.into_iter().flatten());
+            let (rules, sources) =
+                ([spot_of(&audiences), spot_of(&principal)], [spot_of(&servers), spot_of(&accept)]);
+            return public(rules.into_iter().chain(sources).flatten());
         }
     };
     requirement.audiences = audiences.map(|(audiences, _)| audiences).unwrap_or_default();
+    requirement.principal = principal.and_then(|(principal, _)| principal);
     let at = spot_of(&servers).unwrap_or(&spot).clone();
     let basic_at = spot_of(&accept).unwrap_or(&spot).clone();
     let servers =
@@ -94,6 +99,15 @@ fn placed<'c, T>(
 
 fn spot_of<'a, 'c, T>(placed: &'a Option<(T, Spot<'c>)>) -> Option<&'a Spot<'c>> {
     placed.as_ref().map(|(_, spot)| spot)
+}
+
+/// Whom a route is for.
+fn principal(value: Value<'_>) -> Result<Option<Principal>, Told> {
+    value.word(&[
+        ("any", None),
+        (Principal::User.as_str(), Some(Principal::User)),
+        (Principal::Client.as_str(), Some(Principal::Client)),
+    ])
 }
 
 fn servers(value: Value<'_>, names: &Names<'_, '_>) -> Result<Vec<usize>, Told> {

@@ -257,6 +257,8 @@ fn in_access() {
         (ACCESS, "access = { scopes = [\"a\"] }\naccept = [\"Bearer\"]\n", "\"Bearer\"", "routes[0].accept[0]: \"Bearer\" is not one"),
         (ACCESS, "access = { scopes = [\"a\"] }\nauthorization_servers = [\"x\"]\n", "\"x\"", "routes[0].authorization_servers[0]: there is no [authorization_servers.x]"),
         (ACCESS, "access = { scopes = [\"a\"] }\nauthorization_servers = [\"main\", \"main\"]\n", "\"main\"", "routes[0].authorization_servers[1]: this server is already in the list"),
+        (ACCESS, "access = { scopes = [\"a\"] }\nprincipal = \"machine\"\n", "\"machine\"", "routes[0].principal: \"machine\" is not one"),
+        (ACCESS, "access = \"public\"\nprincipal = \"user\"\n", "\"user\"", "routes[0].principal: a public route checks no token"),
         (ACCESS, "access = \"public\"\naccept = [\"basic\"]\n", "[\"basic\"]", "routes[0].accept: a public route checks no token"),
         (ACCESS, "access = \"public\"\naudiences = [\"a\"]\n", "[\"a\"]", "routes[0].audiences: a public route checks no token"),
         (ACCESS, "access = \"public\"\nidentity_headers = { x-a = \"sub\" }\n", "{ x-a = \"sub\" }", "routes[0].identity_headers: a public route checks no token"),
