@@ -96,7 +96,8 @@ async fn of_server(server: &AuthorizationServer, token: TokenEndpoint) -> Vec<Fi
     }
     if let Some(introspection) = &server.introspection {
         let uri = endpoint(&endpoints.introspection, "introspection_endpoint");
-        found.introspection(&client, introspection, uri).await;
+        let audience = endpoint(&endpoints.token, "token_endpoint");
+        found.introspection(&client, introspection, uri, audience).await;
     }
     if token == TokenEndpoint::Needed {
         found.token_endpoint(&client, endpoint(&endpoints.token, "token_endpoint")).await;
@@ -107,7 +108,10 @@ async fn of_server(server: &AuthorizationServer, token: TokenEndpoint) -> Vec<Fi
 fn needs_metadata(server: &AuthorizationServer, token: TokenEndpoint) -> bool {
     let keys = server.keys == KeySource::Discovery;
     let introspection = server.introspection.is_some() && server.endpoints.introspection.is_none();
-    let token = token == TokenEndpoint::Needed && server.endpoints.token.is_none();
+    let is_audience =
+        server.introspection.as_ref().is_some_and(|one| one.client.is_for_token_endpoint());
+    let is_needed = is_audience || token == TokenEndpoint::Needed;
+    let token = is_needed && server.endpoints.token.is_none();
     keys || introspection || token
 }
 
@@ -137,6 +141,7 @@ impl Found<'_> {
         client: &OutboundClient,
         introspection: &Introspection,
         uri: Option<Uri>,
+        token_endpoint: Option<Uri>,
     ) {
         let Some(uri) = uri else {
             self.add("introspection", Err(NOT_NAMED.to_owned()));
@@ -148,6 +153,7 @@ impl Found<'_> {
             parameters: vec![(Cow::Borrowed("token"), Cow::Borrowed("scopegate-check"))],
             client: &introspection.client,
             issuer: &self.server.issuer,
+            token_endpoint: token_endpoint.as_ref(),
             now: time::now().unix,
         };
         let answer = client.post(request).await.map_err(|failure| failure.to_string());

@@ -40,8 +40,8 @@ use crate::route::{HostPattern, MethodSet, PathPattern};
 pub use load::{Loaded, load, parse};
 pub use problem::{Excerpt, Place, Problem, Problems, Severity};
 pub use server::{
-    AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes, Client,
-    ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
+    AssertionAudience, AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes,
+    Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
     JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
 };
 pub use source::Source;

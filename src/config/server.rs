@@ -189,6 +189,19 @@ pub enum ClientAuthenticationMethod {
     PrivateKeyJwt(AssertionKey),
 }
 
+impl ClientAuthentication {
+    /// Whether it needs to know the server's token endpoint, wherever it asks.
+    pub fn is_for_token_endpoint(&self) -> bool {
+        match &self.method {
+            ClientAuthenticationMethod::PrivateKeyJwt(key) => {
+                key.audience == AssertionAudience::TokenEndpoint
+            }
+            ClientAuthenticationMethod::SecretBasic(..)
+            | ClientAuthenticationMethod::SecretPost(_) => false,
+        }
+    }
+}
+
 /// The key of `private_key_jwt`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct AssertionKey {
@@ -198,6 +211,18 @@ pub struct AssertionKey {
     pub algorithm: Algorithm,
     /// `kid` of the assertion, if the server wants one.
     pub key_id: Option<Box<str>>,
+    /// Whom the assertion is for.
+    pub audience: AssertionAudience,
+}
+
+/// `assertion_audience`: the `aud` of assertions, always one string.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AssertionAudience {
+    /// The issuer: no other server takes such an assertion for its own.
+    Issuer,
+    /// The token endpoint, for servers that take nothing else. Two servers can share its URL or
+    /// name each other's, so that a key for it is for one server alone (RFC 9700 §2.1).
+    TokenEndpoint,
 }
 
 /// `[clients.NAME]`: a client whose token the gateway fetches itself (RFC 6749 §4.4).

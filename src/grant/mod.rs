@@ -76,6 +76,7 @@ async fn ask(
         parameters: request.parameters(),
         client: request.client,
         issuer: &server.settings().issuer,
+        token_endpoint: Some(&endpoint),
         now: sent.unix,
     };
     let called = server.outbound().post(form).await;

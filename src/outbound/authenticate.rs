@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
-use http::HeaderValue;
+use http::{HeaderValue, Uri};
 use jsonwebtoken::{EncodingKey, Header};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -14,7 +14,8 @@ use super::OutboundFailure;
 use crate::base::secret::Secret;
 use crate::base::time::UnixSeconds;
 use crate::config::{
-    AssertionKey, BasicEncoding, ClientAuthentication, ClientAuthenticationMethod,
+    AssertionAudience, AssertionKey, BasicEncoding, ClientAuthentication,
+    ClientAuthenticationMethod,
 };
 use crate::oauth::{Algorithm, ClientId, Issuer, SignatureAlgorithm};
 
@@ -24,9 +25,26 @@ pub(super) struct Proof<'a> {
     pub(super) parameters: Vec<(&'static str, Cow<'a, str>)>,
 }
 
+/// What the server is called that an assertion can be for.
+#[derive(Clone, Copy)]
+pub(super) struct Audiences<'a> {
+    pub(super) issuer: &'a Issuer,
+    pub(super) token_endpoint: Option<&'a Uri>,
+}
+
+impl<'a> Audiences<'a> {
+    fn of(self, key: &AssertionKey) -> Result<Cow<'a, str>, OutboundFailure> {
+        match (key.audience, self.token_endpoint) {
+            (AssertionAudience::Issuer, _) => Ok(self.issuer.as_str().into()),
+            (AssertionAudience::TokenEndpoint, Some(uri)) => Ok(uri.to_string().into()),
+            (AssertionAudience::TokenEndpoint, None) => Err(OutboundFailure::AudienceUnknown),
+        }
+    }
+}
+
 pub(super) fn prove<'a>(
     client: &'a ClientAuthentication,
-    issuer: &Issuer,
+    audiences: Audiences<'_>,
     now: UnixSeconds,
 ) -> Result<Proof<'a>, OutboundFailure> {
     let id = &client.client_id;
@@ -47,7 +65,7 @@ pub(super) fn prove<'a>(
                 // Optional by RFC 7521 §4.2, and asked for by servers that look the key up by it.
                 ("client_id", id.as_str().into()),
                 ("client_assertion_type", ASSERTION_TYPE.into()),
-                ("client_assertion", assertion(id, key, issuer, now)?.into()),
+                ("client_assertion", assertion(id, key, &audiences.of(key)?, now)?.into()),
             ],
         }),
     }
@@ -75,8 +93,8 @@ fn form_encoded(text: &str) -> Zeroizing<String> {
     Zeroizing::new(form_urlencoded::byte_serialize(text.as_bytes()).collect())
 }
 
-/// The claims of an assertion (RFC 7523 §3). `aud` is one string, the issuer: a list, or an
-/// endpoint's URL, could be what another server accepts too.
+/// The claims of an assertion (RFC 7523 §3). `aud` is one string, the issuer unless the settings
+/// say otherwise: a list, or an endpoint's URL, could be what another server accepts too.
 #[derive(Serialize)]
 struct AssertionClaims<'a> {
     iss: &'a str,
@@ -90,7 +108,7 @@ struct AssertionClaims<'a> {
 fn assertion(
     id: &ClientId,
     key: &AssertionKey,
-    issuer: &Issuer,
+    audience: &str,
     now: UnixSeconds,
 ) -> Result<String, OutboundFailure> {
     let (algorithm, signing_key) = signing_key(key).ok_or(OutboundFailure::Unsigned)?;
@@ -100,7 +118,7 @@ fn assertion(
     let claims = AssertionClaims {
         iss: id.as_str(),
         sub: id.as_str(),
-        aud: issuer.as_str(),
+        aud: audience,
         jti: random_id()?,
         iat: now.get(),
         exp: now.plus(ASSERTION_LIFE).get(),
@@ -157,6 +175,10 @@ mod tests {
         Issuer::parse("https://as.test/t1/", Plaintext::Refused).unwrap()
     }
 
+    fn proof_of(client: &ClientAuthentication) -> Proof<'_> {
+        prove(client, Audiences { issuer: &issuer(), token_endpoint: None }, NOW).unwrap()
+    }
+
     fn basic_pair(id: &str, secret: &str, encoding: BasicEncoding) -> String {
         let field = basic(&ClientId::new(id), &Secret::new(secret), encoding).unwrap();
         assert!(field.is_sensitive());
@@ -182,10 +204,10 @@ mod tests {
         let secret = || Secret::new("s3cret");
         let basic = ClientAuthenticationMethod::SecretBasic(secret(), BasicEncoding::Form);
         let client = client_of("id", basic);
-        let proof = prove(&client, &issuer(), NOW).unwrap();
+        let proof = proof_of(&client);
         assert!(proof.authorization.is_some() && proof.parameters.is_empty());
         let client = client_of("id", ClientAuthenticationMethod::SecretPost(secret()));
-        let proof = prove(&client, &issuer(), NOW).unwrap();
+        let proof = proof_of(&client);
         assert!(proof.authorization.is_none());
         let expected = [("client_id", "id".into()), ("client_secret", "s3cret".into())];
         assert_eq!(proof.parameters, expected);
@@ -202,6 +224,7 @@ mod tests {
             pem: Secret::new(pair.serialize_pem()),
             algorithm: Algorithm::Signature(SignatureAlgorithm::Es256),
             key_id: Some("k1".into()),
+            audience: AssertionAudience::Issuer,
         };
         (key, pair)
     }
@@ -212,7 +235,7 @@ mod tests {
         let client = client_of("id", ClientAuthenticationMethod::PrivateKeyJwt(key));
         let mut ids = BTreeSet::new();
         for _ in 0..2 {
-            let proof = prove(&client, &issuer(), NOW).unwrap();
+            let proof = proof_of(&client);
             assert!(proof.authorization.is_none());
             let names: Vec<_> = proof.parameters.iter().map(|(name, _)| *name).collect();
             assert_eq!(names, ["client_id", "client_assertion_type", "client_assertion"]);
@@ -240,11 +263,31 @@ mod tests {
     }
 
     #[test]
+    fn rfc7523_3_an_assertion_is_for_the_token_endpoint_only_where_the_settings_say_so() {
+        let endpoint: Uri = "https://as.test/t1/token?v=2".parse().unwrap();
+        let (issuer, unknown) = (issuer(), Err(OutboundFailure::AudienceUnknown));
+        let named = |audience, token_endpoint| {
+            let key = AssertionKey { audience, ..ec_key().0 };
+            let client = client_of("id", ClientAuthenticationMethod::PrivateKeyJwt(key));
+            let proof = prove(&client, Audiences { issuer: &issuer, token_endpoint }, NOW)?;
+            Ok(part(&proof.parameters[2].1, 1)["aud"].clone())
+        };
+        use AssertionAudience::{Issuer, TokenEndpoint};
+        assert_eq!(named(Issuer, Some(&endpoint)), Ok("https://as.test/t1/".into()));
+        assert_eq!(
+            named(TokenEndpoint, Some(&endpoint)),
+            Ok("https://as.test/t1/token?v=2".into())
+        );
+        assert_eq!(named(TokenEndpoint, None), unknown, "the issuer does not stand in for it");
+    }
+
+    #[test]
     fn a_key_that_cannot_sign_sends_nothing() {
         let (mut key, _) = ec_key();
         key.algorithm = Algorithm::Signature(SignatureAlgorithm::Rs256);
         let client = client_of("id", ClientAuthenticationMethod::PrivateKeyJwt(key));
-        let outcome = prove(&client, &issuer(), NOW).map(drop);
+        let audiences = Audiences { issuer: &issuer(), token_endpoint: None };
+        let outcome = prove(&client, audiences, NOW).map(drop);
         assert_eq!(outcome, Err(OutboundFailure::Unsigned));
     }
 }

@@ -37,6 +37,8 @@ pub enum OutboundFailure {
     UnsafeEndpoint,
     /// Our own key cannot sign an assertion; nothing was sent.
     Unsigned,
+    /// The token endpoint, for which an assertion is, is not known; nothing was sent.
+    AudienceUnknown,
     /// No connection.
     Unreachable,
     /// The server's certificate or its TLS is not good; nothing was sent.
@@ -53,9 +55,11 @@ impl OutboundFailure {
     /// What a refusal says of it.
     pub const fn cause(&self) -> OutageCause {
         match self {
-            Self::UnsafeEndpoint | Self::Unreachable | Self::Tls(_) | Self::Interrupted => {
-                OutageCause::Unreachable
-            }
+            Self::UnsafeEndpoint
+            | Self::AudienceUnknown
+            | Self::Unreachable
+            | Self::Tls(_)
+            | Self::Interrupted => OutageCause::Unreachable,
             Self::Unsigned => OutageCause::OurClientRefused,
             Self::TimedOut => OutageCause::TimedOut,
             Self::TooLarge => OutageCause::Unusable,
@@ -67,6 +71,7 @@ impl OutboundFailure {
         match self {
             Self::UnsafeEndpoint
             | Self::Unsigned
+            | Self::AudienceUnknown
             | Self::Unreachable
             | Self::Tls(_)
             | Self::Interrupted => CallOutcome::Unreachable,
@@ -83,6 +88,8 @@ impl fmt::Display for OutboundFailure {
                 "the endpoint is neither https nor on loopback, or it is a link-local address",
             ),
             Self::Unsigned => formatter.write_str("the client's key cannot sign an assertion"),
+            Self::AudienceUnknown => formatter
+                .write_str("the token endpoint, which the client's assertion is for, is not known"),
             Self::Unreachable => formatter
                 .write_str("no connection: the name is unknown, the port closed, or no way there"),
             Self::Tls(error) => write!(formatter, "no trusted connection: {error}"),

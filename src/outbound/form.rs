@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use form_urlencoded::Serializer;
 use http::{HeaderValue, Uri};
 
-use super::{OutboundFailure, authenticate};
+use super::OutboundFailure;
+use super::authenticate::{self, Audiences};
 use crate::base::time::UnixSeconds;
 use crate::config::ClientAuthentication;
 use crate::oauth::Issuer;
@@ -23,6 +24,8 @@ pub struct FormRequest<'a> {
     pub client: &'a ClientAuthentication,
     /// The audience of a `private_key_jwt`.
     pub issuer: &'a Issuer,
+    /// Its audience where the settings say so; `None`: not known.
+    pub token_endpoint: Option<&'a Uri>,
     /// The issue time of a `private_key_jwt`.
     pub now: UnixSeconds,
 }
@@ -34,7 +37,8 @@ pub(super) struct Form {
 }
 
 pub(super) fn encode(request: &FormRequest<'_>) -> Result<Form, OutboundFailure> {
-    let proof = authenticate::prove(request.client, request.issuer, request.now)?;
+    let audiences = Audiences { issuer: request.issuer, token_endpoint: request.token_endpoint };
+    let proof = authenticate::prove(request.client, audiences, request.now)?;
     let mut form = Serializer::new(String::new());
     form.extend_pairs(&request.parameters);
     form.extend_pairs(&proof.parameters);
@@ -89,7 +93,8 @@ mod tests {
             ("grant_type".into(), "client_credentials".into()),
             ("scope".into(), "a b".into()),
         ];
-        FormRequest { endpoint, parameters, client, issuer, now: UnixSeconds::new(0) }
+        let now = UnixSeconds::new(0);
+        FormRequest { endpoint, parameters, client, issuer, token_endpoint: None, now }
     }
 
     #[test]

@@ -162,7 +162,8 @@ impl Server {
         question: Question,
     ) -> Result<(VerifiedToken, Proof), NoVerdict> {
         let Question { token, digest, jwt, now } = question;
-        if self.introspection_endpoint().is_none() && self.needs_metadata() {
+        let lacks_endpoint = self.introspection_endpoint().is_none() || self.lacks_audience();
+        if lacks_endpoint && self.needs_metadata() {
             // Whatever it brings is seen by the next line.
             let _ = self.wait_for_keys().await;
         }

@@ -41,7 +41,11 @@ pub(super) async fn ask(
         ("token_type_hint".into(), "access_token".into()),
     ];
     let issuer = &server.settings().issuer;
-    let request = FormRequest { endpoint, parameters, client: &settings.client, issuer, now };
+    let client = &settings.client;
+    // Known by now, or else the call says so: what names it may have come with the last refresh.
+    let audience = client.is_for_token_endpoint().then(|| server.token_endpoint()).flatten();
+    let token_endpoint = audience.as_ref();
+    let request = FormRequest { endpoint, parameters, client, issuer, token_endpoint, now };
     let called = server.outbound().post(request).await;
     let status = called.as_ref().ok().map(|answer| answer.status.as_u16());
     let outcome = match &called {

@@ -127,13 +127,13 @@ impl Server {
         metadata?.token.clone()
     }
 
-    /// Whether tokens can be judged: the first key set is there and so is the introspection
-    /// endpoint, each where it is needed.
+    /// Whether tokens can be judged: the first key set is there and so are the introspection
+    /// endpoint and the audience of our own client's assertions, each where it is needed.
     pub fn is_ready(&self) -> bool {
         let has_keys = self.keys().is_usable(time::now().instant) || self.has_no_keys();
         let has_endpoint =
             self.settings.introspection.is_none() || self.introspection_endpoint().is_some();
-        has_keys && has_endpoint
+        has_keys && has_endpoint && !self.lacks_audience()
     }
 
     /// What `/status` shows.
@@ -144,6 +144,16 @@ impl Server {
     pub(super) fn introspection_endpoint(&self) -> Option<Uri> {
         let configured = self.settings.endpoints.introspection.clone();
         configured.or_else(|| self.metadata()?.introspection.clone())
+    }
+
+    /// Whether our client's assertions for introspection are for a token endpoint that is not known.
+    pub(super) fn lacks_audience(&self) -> bool {
+        self.asserts_for_token_endpoint() && self.token_endpoint().is_none()
+    }
+
+    fn asserts_for_token_endpoint(&self) -> bool {
+        let introspection = self.settings.introspection.as_ref();
+        introspection.is_some_and(|settings| settings.client.is_for_token_endpoint())
     }
 
     pub(super) fn name(&self) -> &str {
@@ -207,7 +217,9 @@ impl Server {
         let for_keys = self.fetches_keys() && self.settings.keys == KeySource::Discovery;
         let for_introspection = self.settings.introspection.is_some()
             && self.settings.endpoints.introspection.is_none();
-        for_keys || for_introspection || self.wants_metadata.load(Ordering::Acquire)
+        let for_audience =
+            self.asserts_for_token_endpoint() && self.settings.endpoints.token.is_none();
+        for_keys || for_introspection || for_audience || self.wants_metadata.load(Ordering::Acquire)
     }
 
     /// The refusal for a server that could not be asked: 503, and when to come back.

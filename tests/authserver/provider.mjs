@@ -1,5 +1,5 @@
 // oidc-provider, configured. What each setting is for is said where its name does not say it.
-import { Provider } from 'oidc-provider';
+import { errors, Provider } from 'oidc-provider';
 
 import { installLogin } from './login.mjs';
 import { DEFAULT_RESOURCE, OUTSIDER, resourceFor, USERS } from './directory.mjs';
@@ -17,7 +17,7 @@ export function createProvider({ issuer, keys, store }) {
     cookies: { keys: ['only-for-tests'] },
     scopes: ['openid', 'offline_access'],
     claims: { openid: ['sub', 'department', 'roles'] },
-    extraClientMetadata: { properties: ['api_scope'] },
+    extraClientMetadata: { properties: ['api_scope', 'assertion_audience'] },
     findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub, ...USERS[sub] }) }),
     extraTokenClaims: (ctx, token) => {
       const claims = { ...USERS[token.accountId], ...token.ownClaims }; // ownClaims: mint.mjs
@@ -26,6 +26,11 @@ export function createProvider({ issuer, keys, store }) {
     clientAuthMethods: [
       'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none',
     ],
+    // By itself it takes the issuer, the token endpoint and the endpoint that is asked.
+    assertJwtClientAuthClaimsAndHeader: (ctx, claims, header, client) => {
+      const only = client.assertion_audience;
+      if (only && claims.aud !== only) throw new errors.InvalidClientAuth(`aud must be ${only}`);
+    },
     pkce: { required: () => true },
     issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,

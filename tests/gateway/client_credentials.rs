@@ -161,6 +161,38 @@ async fn private_key_jwt_is_accepted_by_the_real_server() {
     assert_eq!(response.status, 200, "{}\n{}", response.text(), gateway.log());
 }
 
+#[tokio::test]
+async fn rfc7523_3_a_server_that_takes_only_its_token_endpoint_as_audience_can_be_satisfied() {
+    let (server, upstream) = (AuthServer::start().await, Backend::start().await);
+    let key = crate::harness::SigningKey::new("ES256", "ours-1");
+    let metadata = json!({
+        "client_id": "asserter", "grant_types": ["client_credentials"], "response_types": [],
+        "redirect_uris": [], "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": { "keys": [key.jwk()] }, "api_scope": "orders:read",
+        "assertion_audience": format!("{}/token", server.issuer),
+    });
+    server.control("/clients", metadata).await;
+    for (audience, status) in [("token_endpoint", 200), ("issuer", 502)] {
+        let table = format!(
+            "[clients.ours]\nauthorization_server = \"main\"\nclient_id = \"asserter\"\n\
+             authentication = \"private_key_jwt\"\nscopes = [\"orders:read\"]\n\
+             client_key = {{ file = \"secrets/assertion-key\" }}\n\
+             assertion_audience = \"{audience}\"\n"
+        );
+        // The endpoint itself comes from the server's metadata.
+        let gateway = Setup::new()
+            .secret("assertion-key", &key.pkcs8_pem())
+            .server("main", &server, "")
+            .table(&table)
+            .upstream("api", &upstream.url(), "")
+            .route(ROUTE)
+            .start()
+            .await;
+        let response = gateway.get("/out").send().await;
+        assert_eq!(response.status, status, "{audience}: {}\n{}", response.text(), gateway.log());
+    }
+}
+
 /// A gateway whose token endpoint is given here.
 async fn asking(
     more: &str,

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::harness::backend::Seen;
 use crate::harness::issuer::{AUDIENCE, TestIssuer};
 use crate::harness::world::{ORDERS, Setup, endpoints};
-use crate::harness::{AuthServer, Backend, Gateway, Reply, eventually, unix_now};
+use crate::harness::{AuthServer, Backend, Gateway, Reply, SigningKey, eventually, unix_now};
 
 const OPAQUE: &str = "https://api.test/opaque";
 
@@ -43,6 +43,45 @@ async fn two_hundred_requests_with_one_unseen_token_are_one_call() {
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     assert_eq!(server.count("introspection").await, 1);
     assert_eq!(upstream.count(), 200);
+}
+
+#[tokio::test]
+async fn rfc7523_3_our_client_asserts_for_the_token_endpoint_here_too_where_the_settings_say_so() {
+    let (server, upstream) = (AuthServer::start().await, Backend::start().await);
+    let key = SigningKey::new("ES256", "ours-1");
+    let metadata = json!({
+        "client_id": "gateway", "grant_types": [], "response_types": [], "redirect_uris": [],
+        "token_endpoint_auth_method": "private_key_jwt", "jwks": { "keys": [key.jwk()] },
+        "assertion_audience": format!("{}/token", server.issuer),
+    });
+    server.control("/clients", metadata).await;
+    let introspect = format!("introspection_endpoint = \"{}/token/introspection\"", server.issuer);
+    for (audience, more, expected) in [
+        ("token_endpoint", "", 200),
+        // Nothing but the audience is left for the metadata to name.
+        ("token_endpoint", introspect.as_str(), 200),
+        ("issuer", "", 503),
+    ] {
+        let proof = format!(
+            "authentication = \"private_key_jwt\"\nassertion_audience = \"{audience}\"\n\
+             client_key = {{ file = \"secrets/assertion-key\" }}"
+        );
+        let table = server.table("main", more);
+        let gateway = Setup::new()
+            .secret("assertion-key", &key.pkcs8_pem())
+            .table(&table.replace("client_secret = { env = \"TEST_GATEWAY_SECRET\" }", &proof))
+            .upstream("api", &upstream.url(), "")
+            .route(ORDERS)
+            .start()
+            .await;
+        let token = opaque(&server).await;
+        assert_eq!(
+            status(&gateway, &token).await,
+            expected,
+            "{audience} {more}: {}",
+            gateway.log()
+        );
+    }
 }
 
 #[tokio::test]

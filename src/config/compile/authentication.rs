@@ -12,17 +12,25 @@ use crate::config::problem::Told;
 use crate::config::reader::Value;
 use crate::config::table::Table;
 use crate::config::{
-    AssertionKey, BasicEncoding, ClientAuthentication, ClientAuthenticationMethod,
+    AssertionAudience, AssertionKey, BasicEncoding, ClientAuthentication,
+    ClientAuthenticationMethod,
 };
 use crate::oauth::{Algorithm, ClientId, SignatureAlgorithm};
 
-pub(super) fn read(table: &mut Table<'_>) -> Result<ClientAuthentication, Told> {
+/// How a client proves who it is, and where its own key is named, if it has one.
+pub(super) struct Authentication<'c> {
+    pub(super) settings: ClientAuthentication,
+    pub(super) key_at: Option<Spot<'c>>,
+}
+
+pub(super) fn read<'c>(table: &mut Table<'c>) -> Result<Authentication<'c>, Told> {
     let client_id = table
         .must("client_id", "write client_id = \"…\"", |value| value.text().map(ClientId::new));
     let method = method(table);
     let parameters = table.or("parameters", BTreeMap::new(), parameters);
-    let (client_id, method, parameters) = (client_id?, method?, parameters?);
-    Ok(ClientAuthentication { client_id, method, parameters })
+    let (client_id, (method, key_at), parameters) = (client_id?, method?, parameters?);
+    let settings = ClientAuthentication { client_id, method, parameters };
+    Ok(Authentication { settings, key_at })
 }
 
 /// `basic_encoding`.
@@ -44,10 +52,14 @@ struct Proof<'c> {
     key: Option<(Secret, Spot<'c>)>,
     key_id: Option<(Box<str>, Spot<'c>)>,
     key_algorithm: Option<(SignatureAlgorithm, Spot<'c>)>,
+    audience: Option<(AssertionAudience, Spot<'c>)>,
     encoding: Option<(BasicEncoding, Spot<'c>)>,
 }
 
-fn method(table: &mut Table<'_>) -> Result<ClientAuthenticationMethod, Told> {
+/// The method, and where its key is named.
+fn method<'c>(
+    table: &mut Table<'c>,
+) -> Result<(ClientAuthenticationMethod, Option<Spot<'c>>), Told> {
     let method = table.or("authentication", Method::SecretBasic, |value| {
         let method = value.word(&METHODS)?;
         match method {
@@ -61,10 +73,13 @@ fn method(table: &mut Table<'_>) -> Result<ClientAuthenticationMethod, Told> {
     let key = table.option("client_key", with_spot(files::secret));
     let key_id = table.option("client_key_id", with_spot(|value| value.text().map(Into::into)));
     let key_algorithm = table.option("client_key_algorithm", with_spot(key_algorithm));
+    let audience = table.option("assertion_audience", with_spot(audience));
     let encoding = table.option("basic_encoding", with_spot(|value| encoding(&value)));
     let (secret, key, key_id) = (secret?, key?, key_id?);
-    let proof = Proof { secret, key, key_id, key_algorithm: key_algorithm?, encoding: encoding? };
-    proof.by(method?, table)
+    let (key_algorithm, audience, encoding) = (key_algorithm?, audience?, encoding?);
+    let key_at = key.as_ref().map(|(_, spot): &(Secret, Spot<'c>)| spot.clone());
+    let proof = Proof { secret, key, key_id, key_algorithm, audience, encoding };
+    Ok((proof.by(method?, table)?, key_at))
 }
 
 fn with_spot<'c, T>(
@@ -84,6 +99,7 @@ impl Proof<'_> {
         unused(self.key, "private_key_jwt")?;
         unused(self.key_id, "private_key_jwt")?;
         unused(self.key_algorithm, "private_key_jwt")?;
+        unused(self.audience, "private_key_jwt")?;
         let Some((secret, _)) = self.secret else {
             return Err(table.lacks(
                 &["client_secret"],
@@ -120,8 +136,10 @@ impl Proof<'_> {
             ));
         };
         let key_id = self.key_id.map(|(key_id, _)| key_id);
+        let audience = self.audience.map_or(AssertionAudience::Issuer, |(audience, _)| audience);
         let algorithm = Algorithm::Signature(algorithm);
-        Ok(ClientAuthenticationMethod::PrivateKeyJwt(AssertionKey { pem, algorithm, key_id }))
+        let key = AssertionKey { pem, algorithm, key_id, audience };
+        Ok(ClientAuthenticationMethod::PrivateKeyJwt(key))
     }
 }
 
@@ -131,6 +149,13 @@ fn unused<T>(value: Option<(T, Spot<'_>)>, method: &str) -> Result<(), Told> {
         "this authentication makes no use of it",
         format!("write authentication = \"{method}\", or take this key out"),
     ))
+}
+
+fn audience(value: Value<'_>) -> Result<AssertionAudience, Told> {
+    value.word(&[
+        ("issuer", AssertionAudience::Issuer),
+        ("token_endpoint", AssertionAudience::TokenEndpoint),
+    ])
 }
 
 fn key_algorithm(value: Value<'_>) -> Result<SignatureAlgorithm, Told> {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::Tables;
+use super::client::Client;
 use super::route::Draft;
 use super::server::Server;
+use super::{Tables, key_use};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::all;
@@ -15,14 +16,19 @@ use crate::route::{RouteKey, Table};
 /// Routes that tie, tokens that nobody checks or that are meant for nobody, plaintext.
 pub(super) fn together(
     servers: &Tables<Server<'_>>,
+    clients: &Tables<Client<'_>>,
     routes: &Result<Vec<Result<Draft<'_>, Told>>, Told>,
     listeners: &Result<Vec<(Listener, Spot<'_>)>, Told>,
 ) -> Result<(), Told> {
     let routes: Vec<&Draft<'_>> = routes.iter().flatten().flatten().collect();
     let listeners: Vec<_> = listeners.iter().flatten().collect();
     warn_of_plaintext(&routes, &listeners);
-    let outcomes =
-        [conflicts(&routes), servers_exist(servers, &routes), audiences(servers, &routes)];
+    let outcomes = [
+        conflicts(&routes),
+        servers_exist(servers, &routes),
+        audiences(servers, &routes),
+        key_use::check(servers, clients),
+    ];
     all(outcomes.into_iter()).map(drop)
 }
 

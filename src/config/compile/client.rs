@@ -2,24 +2,36 @@
 
 use std::time::Duration;
 
+use super::authentication::{self, Authentication};
 use super::server::Server;
-use super::{Tables, access, authentication};
+use super::{Tables, access};
+use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::{Form, Value};
 use crate::config::table::Table;
 use crate::config::value::{Zero, duration, resource};
-use crate::config::{Client, PartialScopes};
+use crate::config::{self, PartialScopes};
 use crate::oauth::ScopeSet;
 
-pub(super) fn read(
+/// A client, and where its own key is named, if it has one.
+pub(super) struct Client<'c> {
+    pub(super) settings: config::Client,
+    pub(super) key_at: Option<Spot<'c>>,
+}
+
+pub(super) fn read<'c>(
     name: &str,
-    value: Value<'_>,
+    value: Value<'c>,
     servers: &Tables<Server<'_>>,
-) -> Result<Client, Told> {
+) -> Result<Client<'c>, Told> {
     value.table(|table| client(name, table, servers))
 }
 
-fn client(name: &str, table: &mut Table<'_>, servers: &Tables<Server<'_>>) -> Result<Client, Told> {
+fn client<'c>(
+    name: &str,
+    table: &mut Table<'c>,
+    servers: &Tables<Server<'_>>,
+) -> Result<Client<'c>, Told> {
     let write = "write authorization_server = \"NAME\" of an [authorization_servers.NAME]";
     let server = table.must("authorization_server", write, |value| servers.find(&value));
     let authentication = authentication::read(table);
@@ -29,16 +41,18 @@ fn client(name: &str, table: &mut Table<'_>, servers: &Tables<Server<'_>>) -> Re
         value.word(&[("refuse", PartialScopes::Refuse), ("allow", PartialScopes::Allow)])
     });
     let (negative_cache_ttl, cache_ttl) = cache_ttls(table);
-    Ok(Client {
+    let (server, Authentication { settings: authentication, key_at }) = (server?, authentication?);
+    let settings = config::Client {
         name: name.into(),
-        server: server?,
-        authentication: authentication?,
+        server,
+        authentication,
         scopes: scopes?,
         resources: resources?,
         partial_scopes: partial_scopes?,
         negative_cache_ttl: negative_cache_ttl?,
         cache_ttl: cache_ttl?,
-    })
+    };
+    Ok(Client { settings, key_at })
 }
 
 /// `negative_cache_ttl` and `cache_ttl`, which several tables have.

@@ -4,15 +4,25 @@ use std::time::Duration;
 
 use http::Uri;
 
-use super::authentication;
+use super::authentication::{self, Authentication};
 use super::client::cache_ttls;
+use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::table::Table;
 use crate::config::value::{Zero, duration, endpoint_url};
 use crate::config::{Introspect, Introspection, OnUnavailable};
 
+/// What is asked, and how.
+#[derive(Default)]
+pub(super) struct Asking<'c> {
+    pub(super) endpoint: Option<Uri>,
+    pub(super) settings: Option<Introspection>,
+    /// Where our client's own key is named, if it has one.
+    pub(super) key_at: Option<Spot<'c>>,
+}
+
 /// The table, and the keys beside it that mean nothing without it.
-pub(super) fn read(table: &mut Table<'_>) -> Result<(Option<Uri>, Option<Introspection>), Told> {
+pub(super) fn read<'c>(table: &mut Table<'c>) -> Result<Asking<'c>, Told> {
     let endpoint = table.option("introspection_endpoint", |value| {
         let spot = value.spot().clone();
         endpoint_url(&value).map(|url| (url, spot))
@@ -23,33 +33,36 @@ pub(super) fn read(table: &mut Table<'_>) -> Result<(Option<Uri>, Option<Introsp
     });
     let introspection = table.option("introspection", |value| value.table(introspection));
     let (endpoint, introspect, introspection) = (endpoint?, introspect?, introspection?);
-    let Some(mut introspection) = introspection else {
+    let Some((mut settings, key_at)) = introspection else {
         let beside = endpoint.map(|(_, spot)| spot).or(introspect.map(|(_, spot)| spot));
         return match beside {
-            None => Ok((None, None)),
+            None => Ok(Asking::default()),
             Some(spot) => Err(spot.missing(
                 "without a client of ours no server answers introspection (RFC 7662 §2.1)",
                 "add [authorization_servers.NAME.introspection] with client_id and client_secret",
             )),
         };
     };
-    introspection.introspect = introspect.map_or(Introspect::Opaque, |(introspect, _)| introspect);
-    Ok((endpoint.map(|(url, _)| url), Some(introspection)))
+    settings.introspect = introspect.map_or(Introspect::Opaque, |(introspect, _)| introspect);
+    let endpoint = endpoint.map(|(url, _)| url);
+    Ok(Asking { endpoint, settings: Some(settings), key_at })
 }
 
-fn introspection(table: &mut Table<'_>) -> Result<Introspection, Told> {
+fn introspection<'c>(table: &mut Table<'c>) -> Result<(Introspection, Option<Spot<'c>>), Told> {
     let client = authentication::read(table);
     let (negative_cache_ttl, cache_ttl) = cache_ttls(table);
     let require_audience = table.or("require_audience", true, |value| value.boolean());
     let on_unavailable = on_unavailable(table);
-    Ok(Introspection {
-        client: client?,
+    let Authentication { settings: client, key_at } = client?;
+    let settings = Introspection {
+        client,
         cache_ttl: cache_ttl?,
         negative_cache_ttl: negative_cache_ttl?,
         require_audience: require_audience?,
         on_unavailable: on_unavailable?,
         introspect: Introspect::Opaque,
-    })
+    };
+    Ok((settings, key_at))
 }
 
 fn on_unavailable(table: &mut Table<'_>) -> Result<OnUnavailable, Told> {

@@ -8,6 +8,7 @@ mod client;
 mod guard;
 mod identity;
 mod introspection;
+mod key_use;
 mod listener;
 mod route;
 mod server;
@@ -18,7 +19,7 @@ use super::problem::Told;
 use super::reader::{Named, Value};
 use super::table::Table;
 use super::value::check_name;
-use super::{Client, Config, Upstream};
+use super::{Config, Upstream};
 use crate::base::digest::Digest;
 
 /// Reads the whole document; every mistake in it is told to the context that it belongs to.
@@ -39,7 +40,7 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let drain = top.section("drain", top::drain);
     let workers = top::workers(top);
     let realm = top::realm(top);
-    let checked = check::together(&servers, &routes, &listeners);
+    let checked = check::together(&servers, &clients, &routes, &listeners);
     let (servers, upstreams, clients) =
         (servers.into_all(), upstreams.into_all(), clients.into_all());
     checked?;
@@ -50,7 +51,7 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
         listeners,
         admin: admin?,
         servers: check::with_kept_claims(servers?.into_iter().map(|one| one.settings), &routes),
-        clients: clients?,
+        clients: clients?.into_iter().map(|one| one.settings).collect(),
         upstreams: upstreams?,
         routes,
         log: log?,
@@ -65,7 +66,7 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
 /// What clients and routes refer to.
 struct Names<'a, 'c> {
     servers: &'a Tables<server::Server<'c>>,
-    clients: &'a Tables<Client>,
+    clients: &'a Tables<client::Client<'c>>,
     upstreams: &'a Tables<Upstream>,
 }
 

@@ -21,18 +21,23 @@ use crate::config::{
 };
 use crate::oauth::{Algorithm, Audience, Issuer, Plaintext, SignatureAlgorithm};
 
-/// A server, and the place of its table.
+/// A server, and the places of its table and of our client's key there.
 pub(super) struct Server<'c> {
     pub(super) settings: AuthorizationServer,
     pub(super) spot: Spot<'c>,
+    pub(super) key_at: Option<Spot<'c>>,
 }
 
 pub(super) fn read<'c>(name: &str, value: Value<'c>) -> Result<Server<'c>, Told> {
     let spot = value.spot().clone();
-    value.table(|table| server(name, table)).map(|settings| Server { settings, spot })
+    let (settings, key_at) = value.table(|table| server(name, table))?;
+    Ok(Server { settings, spot, key_at })
 }
 
-fn server(name: &str, table: &mut Table<'_>) -> Result<AuthorizationServer, Told> {
+fn server<'c>(
+    name: &str,
+    table: &mut Table<'c>,
+) -> Result<(AuthorizationServer, Option<Spot<'c>>), Told> {
     let issuer = issuer(table);
     let audiences = table.or("audiences", Vec::new(), audiences);
     let audience_claim =
@@ -47,8 +52,8 @@ fn server(name: &str, table: &mut Table<'_>) -> Result<AuthorizationServer, Told
     let introspection = introspection::read(table);
     let basic = table.section("basic", basic);
     let (algorithms, shared_secret) = signing?;
-    let (introspection_endpoint, introspection) = introspection?;
-    Ok(AuthorizationServer {
+    let introspection::Asking { endpoint, settings: introspection, key_at } = introspection?;
+    let settings = AuthorizationServer {
         name: name.into(),
         issuer: issuer?,
         audiences: audiences?,
@@ -58,13 +63,14 @@ fn server(name: &str, table: &mut Table<'_>) -> Result<AuthorizationServer, Told
         clock_skew: clock_skew?,
         keys: keys?,
         shared_secret,
-        endpoints: Endpoints { introspection: introspection_endpoint, ..endpoints? },
+        endpoints: Endpoints { introspection: endpoint, ..endpoints? },
         jwks: jwks?,
         outbound: outbound?,
         introspection,
         basic: basic?,
         kept_claims: Vec::new(),
-    })
+    };
+    Ok((settings, key_at))
 }
 
 fn issuer(table: &mut Table<'_>) -> Result<Issuer, Told> {

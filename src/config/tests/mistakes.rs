@@ -160,6 +160,8 @@ fn in_introspection_and_clients() {
         (SECRET, "authentication = \"private_key_jwt\"\nclient_key_algorithm = \"RS256\"\nclient_key = { file = \"tls.key\" }\n[clients", "{ file = \"tls.key\" }", "authorization_servers.main.introspection.client_key: this is no private key that RS256 can sign with"),
         (SECRET, "authentication = \"private_key_jwt\"\nclient_key_algorithm = \"HS256\"\nclient_key = { file = \"tls.key\" }\n[clients", "\"HS256\"", "authorization_servers.main.introspection.client_key_algorithm: an assertion cannot be signed with this"),
         (INTROSPECTION, "client_id = \"g\"\nclient_key_id = \"x\"\n", "\"x\"", "authorization_servers.main.introspection.client_key_id: this authentication makes no use of it"),
+        (INTROSPECTION, "client_id = \"g\"\nassertion_audience = \"token_endpoint\"\n", "\"token_endpoint\"", "authorization_servers.main.introspection.assertion_audience: this authentication makes no use of it"),
+        (SECRET, "authentication = \"private_key_jwt\"\nassertion_audience = \"endpoint\"\nclient_key = { file = \"tls.key\" }\n[clients", "\"endpoint\"", "authorization_servers.main.introspection.assertion_audience: \"endpoint\" is not one"),
         (INTROSPECTION, "client_id = \"g\"\nauthentication = \"client_secret_post\"\nbasic_encoding = \"raw\"\n", "\"raw\"", "authorization_servers.main.introspection.basic_encoding: this authentication makes no use of it"),
         (INTROSPECTION, "client_id = \"g\"\nparameters = { token = \"x\" }\n", "token", "authorization_servers.main.introspection.parameters.token: the gateway sends this parameter itself"),
         (INTROSPECTION, "client_id = \"g\"\nparameters = { a = 1 }\n", "1", "authorization_servers.main.introspection.parameters.a: expected a string"),
@@ -293,6 +295,51 @@ fn an_opaque_token_and_a_basic_credential_have_one_place_to_go() {
     ];
     for (server, route, expected) in cases {
         assert_eq!(with(server, route), expected, "{server}{route}");
+    }
+}
+
+#[test]
+fn rfc9700_2_1_a_key_for_a_token_endpoint_signs_for_one_server_alone() {
+    let folder = Folder::new();
+    let key = std::fs::read_to_string(folder.0.join("tls.key")).unwrap();
+    folder.write("copy.key", &format!("# the same key\n{key}\n"));
+    let signs = |key: &str, audience: &str| {
+        format!(
+            "authentication = \"private_key_jwt\"\nclient_key = {{ file = \"{key}\" }}\n\
+             assertion_audience = \"{audience}\"\n"
+        )
+    };
+    let secret = "client_secret = { file = \"secret\" }\n";
+    let with = |introspection: &str, server: &str, client: &str| {
+        let text = BASE.replacen(secret, introspection, 1).replacen(secret, client, 1);
+        let client_of = format!("authorization_server = \"{server}\"");
+        let text = text.replace("authorization_server = \"main\"", &client_of);
+        let text = text.replace("[clients", &format!("{SECOND_SERVER}[clients"));
+        let problems = folder.parse(&text).err().map(|all| all.to_string());
+        let line = |key: &str| {
+            let found = text.lines().zip(1..).find(|(line, _)| line.contains(key));
+            found.map(|(_, number)| format!("x.toml:{number}:"))
+        };
+        (problems, line("tls.key"), line("copy.key"))
+    };
+    #[rustfmt::skip]
+    let cases = [
+        // the first server's use               a client      its use                               a mistake
+        (signs("tls.key", "token_endpoint"),    "second",     signs("copy.key", "issuer"),          true),
+        (signs("tls.key", "issuer"),            "second",     signs("copy.key", "token_endpoint"),  true),
+        (signs("tls.key", "token_endpoint"),    "second",     signs("copy.key", "token_endpoint"),  true),
+        (signs("tls.key", "issuer"),            "second",     signs("copy.key", "issuer"),          false),
+        (signs("tls.key", "token_endpoint"),    "main",       signs("copy.key", "issuer"),          false),
+        (signs("tls.key", "token_endpoint"),    "second",     signs("other.key", "token_endpoint"), false),
+    ];
+    for (introspection, server, client, is_wrong) in cases {
+        let (problems, first, second) = with(&introspection, server, &client);
+        let claim = format!("{introspection}{server} {client}");
+        assert_eq!(problems.is_some(), is_wrong, "{claim}: {problems:?}");
+        let Some(problems) = problems else { continue };
+        let both = [first.unwrap(), second.unwrap()];
+        assert!(both.iter().all(|place| problems.contains(place)), "{both:?} in {problems}");
+        assert!(problems.contains("clients.reports.client_key: this key also"), "{problems}");
     }
 }
 
