@@ -206,7 +206,8 @@ impl MalformedRequest {
         match self {
             Self::Path => {
                 "The path has more than one reading: dot segments, empty segments, backslashes, \
-                 control characters, encoded slashes and bad percent-encodings are not taken."
+                 semicolons, control characters, encoded slashes and bad percent-encodings are not \
+                 taken."
             }
             Self::Host => "The request must name exactly one valid host.",
             Self::Connection => {

@@ -77,7 +77,7 @@ impl fmt::Display for InvalidPathPattern {
             Self::Ambiguous(segment) => write!(
                 formatter,
                 "no request can have the segment {segment:?}: write it without dot segments, empty \
-                 segments, encoded slashes, backslashes and controls, and percent-encode what is \
+                 segments, encoded slashes, backslashes, semicolons and controls, and percent-encode what is \
                  not ASCII (é is %C3%A9) and spaces (%20)"
             ),
             Self::NotNormal(normal) => {
@@ -227,7 +227,7 @@ mod tests {
             "/{*rest}",
             "/a%20b/%C3%A9",
             "/{order.id}/{order_id}/{order-id}",
-            "/.well-known/x;y=1",
+            "/.well-known/x,y=1",
             "/@me",
         ] {
             let pattern: PathPattern = text.parse().unwrap();
@@ -251,6 +251,8 @@ mod tests {
             ("/a/../b",          E::Ambiguous("..".into()),        "dot segments"),
             ("/a//b",            E::Ambiguous("".into()),          "empty segments"),
             ("/é",               E::Ambiguous("é".into()),         "%C3%A9"),
+            ("/a;x",             E::Ambiguous("a;x".into()),       "semicolons"),
+            ("/a%3Bx",           E::Ambiguous("a%3Bx".into()),     "semicolons"),
             ("/a b",             E::Ambiguous("a b".into()),       "%20"),
             ("/a%2fb",           E::Ambiguous("a%2fb".into()),     "encoded slashes"),
             ("/a{id}",           E::Braces("a{id}".into()),        "{name}"),

@@ -42,6 +42,21 @@ async fn raw_world(url: &str) -> World {
 }
 
 #[tokio::test]
+async fn a_parameter_in_a_path_does_not_lead_past_the_route_of_the_path_without_it() {
+    let world = World::with(&[
+        r#"path = "/p/{*rest}", access = "public""#,
+        r#"path = "/p/admin", access = { scopes = ["admin"] }"#,
+    ])
+    .await;
+    for target in ["/p/admin;x", "/p/admin;", "/p/admin%3Bx=1", "/p/admin%3b", "/p;x/admin"] {
+        assert_eq!(world.gateway.get(target).send().await.status, 400, "{target}");
+    }
+    assert_eq!(world.gateway.get("/p/admin").send().await.status, 401);
+    assert_eq!(world.upstream.count(), 0, "a servlet container would have read /p/admin");
+    assert_eq!(world.gateway.get("/p/a?x;y").send().await.status, 200, "the query is no path");
+}
+
+#[tokio::test]
 async fn a_body_that_looks_like_an_answer_of_the_http_library_is_a_body() {
     let url = piecewise(&[
         "HTTP/1.1 200 OK\r\ncontent-length: 31\r\n\r\nabc",

@@ -244,10 +244,10 @@ async fn invariant_07_the_path_that_was_routed_is_the_path_that_is_sent() {
         "/a%20b",
         "/%C3%A9",
         "/a:b@c",
-        "/a;v=1,2",
+        "/a,v=1,2",
         "/~a-b_c.d",
-        "/a?x=/../y&z=%2F",
-        "/a!$&'()*+,;=",
+        "/a?x=/../y&z=%2F;v=1",
+        "/a!$&'()*+,=",
         "/a?",
         "/a/b.c/d",
     ] {
@@ -256,7 +256,10 @@ async fn invariant_07_the_path_that_was_routed_is_the_path_that_is_sent() {
         assert_eq!(world.upstream.last().target, target);
     }
     let before = world.upstream.count();
-    for target in ["/a/../b", "/a%2fb", "/a%5cb", "/a\\b", "/%00", "/%zz", "/.", "/a/%2e"] {
+    for target in [
+        "/a;v=1,2", "/a%3Bv", "/a/../b", "/a%2fb", "/a%5cb", "/a\\b", "/%00", "/%zz", "/.",
+        "/a/%2e",
+    ] {
         assert_eq!(world.gateway.get(target).send().await.status, 400, "{target}");
     }
     assert_eq!(world.upstream.count(), before);
