@@ -5,7 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -15,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::Semaphore;
 
+use super::impatient::Impatient;
 use super::listen::{ListenError, bound_address, bound_socket};
 use crate::admin;
 use crate::base::net::ListenAddress;
@@ -65,18 +68,93 @@ async fn one<I, P>(gateway: Arc<Gateway>, stream: I, place: P)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let answer = admin::answer(&gateway, request.method(), request.uri().path());
+    answer_all(stream, |request| admin::answer(&gateway, request.method(), request.uri().path()))
+        .await;
+    drop(place);
+}
+
+/// Answers one request after the other, until the other end goes away or stands still.
+async fn answer_all<I>(stream: I, answer: impl Fn(&Request<Incoming>) -> Response<Full<Bytes>>)
+where
+    I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let service = service_fn(|request: Request<Incoming>| {
+        let answer = answer(&request);
         async move { Ok::<_, Infallible>(answer) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(ADMIN_IDLE);
-    let _ = builder.serve_connection(TokioIo::new(stream), service).await;
-    drop(place);
+    let stream = TokioIo::new(Impatient::new(stream, ADMIN_ANSWER));
+    // How it ends is the other end's affair.
+    let _ = builder.serve_connection(stream, service).await;
 }
 
 /// Probes and scrapers, not callers.
 const ADMIN_CONNECTIONS: usize = 64;
 /// Longer than the pause between two scrapes.
 const ADMIN_IDLE: Duration = Duration::from_secs(90);
+/// For a page of numbers over a slow line. Without it a reader that never reads holds its place,
+/// and 64 of them shut probes and scrapers out.
+const ADMIN_ANSWER: Duration = Duration::from_secs(30);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+    use tokio::time::{Instant, sleep};
+
+    use super::*;
+
+    const PAGE_BYTES: usize = 4096;
+    const REQUEST: &[u8] = b"GET /metrics HTTP/1.1\r\nhost: a\r\n\r\n";
+
+    /// Whether a connection has ended, and after how many seconds, whose other end does this.
+    async fn ends_after<F: Future<Output = ()>>(
+        read: impl FnOnce(DuplexStream) -> F,
+    ) -> Option<u64> {
+        let (mut caller, stream) = duplex(256);
+        caller.write_all(REQUEST).await.unwrap();
+        let from = Instant::now();
+        let served = answer_all(stream, |_| Response::new(Full::from(vec![b'x'; PAGE_BYTES])));
+        tokio::select! {
+            () = served => Some((Instant::now() - from).as_secs()),
+            () = read(caller) => None,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invariant_9_a_reader_that_never_reads_does_not_keep_its_connection() {
+        let never = ends_after(async |_caller: DuplexStream| std::future::pending().await);
+        assert_eq!(never.await, Some(ADMIN_ANSWER.as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn invariant_9_a_byte_now_and_then_gains_no_time() {
+        let trickle = ends_after(async |mut caller: DuplexStream| {
+            while caller.read_u8().await.is_ok() {
+                sleep(Duration::from_secs(1)).await;
+            }
+            std::future::pending().await
+        });
+        assert_eq!(trickle.await, Some(ADMIN_ANSWER.as_secs()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_gets_page_after_page() {
+        let from = Instant::now();
+        let slow = ends_after(async |mut caller: DuplexStream| {
+            for _ in 0..3 {
+                let mut left = PAGE_BYTES;
+                while left > 0 {
+                    sleep(Duration::from_secs(1)).await;
+                    let mut piece = [0; 256];
+                    let count = caller.read(&mut piece).await.unwrap();
+                    left -= piece.iter().take(count).filter(|byte| **byte == b'x').count();
+                }
+                caller.write_all(REQUEST).await.unwrap();
+            }
+        });
+        assert_eq!(slow.await, None, "the time of one answer does not run on into the next");
+        assert!(Instant::now() - from > ADMIN_ANSWER);
+    }
+}

@@ -7,6 +7,7 @@
 mod accept;
 mod admin;
 mod connection;
+mod impatient;
 mod listen;
 mod pace;
 mod phase;
