@@ -24,6 +24,18 @@ impl<'a> Entry<'a> {
     /// When the host or the path has two readings or none, or the request wants what no gateway
     /// does.
     pub(super) fn read(parts: &'a request::Parts) -> Result<Self, Rejection> {
+        let (authority, host) = Self::site(parts)?;
+        let path = NormalPath::parse(parts.uri.path())
+            .map_err(|_| Rejection::RequestMalformed(MalformedRequest::Path))?;
+        Ok(Self { authority, host, path })
+    }
+
+    /// Reads all but the path: `*` is none, and asks about the server of this host
+    /// (RFC 9112 §3.2.4).
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub(super) fn site(parts: &'a request::Parts) -> Result<(&'a str, NormalHost<'a>), Rejection> {
         if parts.method == Method::CONNECT {
             return Err(Rejection::NotSupported(Unsupported::Connect));
         }
@@ -33,9 +45,7 @@ impl<'a> Entry<'a> {
         let authority = authority(parts)?;
         let host = NormalHost::parse(authority)
             .map_err(|_| Rejection::RequestMalformed(MalformedRequest::Host))?;
-        let path = NormalPath::parse(parts.uri.path())
-            .map_err(|_| Rejection::RequestMalformed(MalformedRequest::Path))?;
-        Ok(Self { authority, host, path })
+        Ok((authority, host))
     }
 }
 

@@ -197,7 +197,11 @@ async fn serve(
     body: &mut Option<Incoming>,
 ) -> Result<Response<Body>, Rejection> {
     if is_about_the_server(parts) {
-        return Ok(no_content(OPTIONS_ALLOW));
+        let (_, host) = Entry::site(parts)?;
+        return match context.connection.speaks_for(host.as_str()) {
+            true => Ok(no_content(OPTIONS_ALLOW)),
+            false => Err(Rejection::Misdirected),
+        };
     }
     let entry = Entry::read(parts)?;
     if !context.connection.speaks_for(entry.host.as_str()) {

@@ -61,6 +61,29 @@ async fn rfc9110_9_3_7_options_of_the_server_is_ours_and_max_forwards_counts() {
 }
 
 #[tokio::test]
+async fn rfc9112_3_2_options_of_the_server_has_one_good_host_like_any_request() {
+    let world = world().await;
+    #[rustfmt::skip]
+    let cases = [
+        ("one",             "HTTP/1.1\r\nhost: api.test\r\n",                         204),
+        ("none",            "HTTP/1.1\r\n",                                           400),
+        ("none, HTTP/1.0",  "HTTP/1.0\r\n",                                           400),
+        ("two",             "HTTP/1.1\r\nhost: a.test\r\nhost: b.test\r\n",          400),
+        ("two alike",       "HTTP/1.1\r\nhost: a.test\r\nhost: a.test\r\n",          400),
+        ("empty",           "HTTP/1.1\r\nhost:\r\n",                                  400),
+        ("with userinfo",   "HTTP/1.1\r\nhost: u@a.test\r\n",                         400),
+        ("and expects",     "HTTP/1.1\r\nhost: a.test\r\nexpect: x\r\n",             417),
+    ];
+    for (claim, rest, status) in cases {
+        let mut connection = world.gateway.connect().await;
+        connection.write(format!("OPTIONS * {rest}\r\n").as_bytes()).await;
+        let response = connection.response("OPTIONS").await;
+        assert_eq!(response.status, status, "{claim}: {}", response.text());
+    }
+    assert_eq!(world.upstream.count(), 0);
+}
+
+#[tokio::test]
 async fn rfc9110_10_1_1_a_refusal_comes_at_once_and_without_100() {
     let world = world().await;
     let mut connection = world.gateway.connect().await;
