@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::access_token;
-use super::cache::{BadVerdict, CacheKey, GoodVerdict, Judge, Proof};
+use super::cache::{BadVerdict, CacheKey, GoodVerdict, Judge, KeysVersion, Proof};
 use super::flight::Question;
 use super::jwk::Candidates;
 use super::jwt::{self, UnverifiedJwt};
@@ -73,10 +73,13 @@ impl Server {
         now: Now,
     ) -> Result<Arc<VerifiedToken>, Rejection> {
         self.metrics().miss(CacheKind::Jwt);
+        // Before the check: a refresh that comes meanwhile may bring the very key, and what the old
+        // ones refused must not count under the new version.
+        let keys = self.peek_keys().version;
         let (verified, proof) = match self.check(&jwt, digest, now).await {
             Ok(verified) => verified,
             Err(rejection) => {
-                self.remember_bad(digest, &rejection, now);
+                self.remember_bad(digest, &rejection, keys, now);
                 return Err(rejection);
             }
         };
@@ -180,15 +183,22 @@ impl Server {
     }
 
     /// So that one bad token sent again is cheap. Never an unknown key, which the next refresh may
-    /// bring, and never an outage.
-    fn remember_bad(&self, digest: TokenDigest, rejection: &Rejection, now: Now) {
+    /// bring, and never an outage. `keys` are those that it was checked by, or older ones, which
+    /// cost another check.
+    pub(super) fn remember_bad(
+        &self,
+        digest: TokenDigest,
+        rejection: &Rejection,
+        keys: KeysVersion,
+        now: Now,
+    ) {
         if let Rejection::TokenInvalid(why @ (InvalidToken::Signature | InvalidToken::Malformed)) =
             rejection
         {
             let verdict = BadVerdict {
                 why: *why,
                 server: self.id(),
-                keys: self.peek_keys().version,
+                keys,
                 until: now.instant + BAD_JWT_KEPT_FOR,
                 kept_for: BAD_JWT_KEPT_FOR,
             };

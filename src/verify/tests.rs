@@ -575,6 +575,25 @@ async fn rfc8725_3_3_a_bad_signature_is_refused_before_any_claim_is_looked_at() 
 }
 
 #[tokio::test]
+async fn what_old_keys_refused_does_not_count_once_a_refresh_has_come_in_between() {
+    let (issuer, key, server, verifier, _) = signing().await;
+    let now = time::now();
+    assert_eq!(reason(&verifier, &key.token("k", &issuer.claims()), now).await, "ok");
+    let new = SigningKey::generate(SignatureAlgorithm::Es256);
+    let token = new.token("k", &issuer.claims());
+    let (before, digest) = (server.peek_keys().version, RawToken::new(&token).digest());
+    // The check by the old keys has just failed when the new ones come.
+    issuer.publish(&[(&new, "k")]);
+    refresh(&server).await;
+    let refused = Rejection::TokenInvalid(InvalidToken::Signature);
+    server.remember_bad(digest, &refused, before, now);
+    assert_eq!(reason(&verifier, &token, now).await, "ok");
+    let bad = RawToken::new("e.a.b");
+    server.remember_bad(bad.digest(), &refused, server.peek_keys().version, now);
+    assert!(matches!(verifier.recall(bad, now), Recall::Refused(_)), "by the keys that are held");
+}
+
+#[tokio::test]
 async fn rfc8414_3_3_metadata_of_another_issuer_is_not_used() {
     let issuer = Issuer::start().await;
     let key = SigningKey::generate(SignatureAlgorithm::Es256);
