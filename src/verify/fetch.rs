@@ -68,6 +68,7 @@ pub(super) async fn document<T>(
     uri: &Uri,
     read: impl FnOnce(&[u8]) -> Result<T, FetchFailure>,
 ) -> Result<T, FetchFailure> {
+    server.fetches().url = Some(uri.clone());
     let from = time::now().instant;
     let outcome = match server.outbound().get(uri).await {
         Err(failure) => Err(FetchFailure::Call(failure)),

@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::Uri;
 use tokio::sync::watch;
 
 use super::cache::KeysVersion;
@@ -63,6 +64,8 @@ pub(super) struct Fetches {
     running: Option<FetchWatch>,
     /// When an unknown `kid` last started one.
     asked: Option<Instant>,
+    /// The document that was asked for last: where a fetch that failed failed.
+    pub(super) url: Option<Uri>,
     /// How the last one ended.
     pub(super) last: Option<Result<(), FetchFailure>>,
 }
@@ -296,8 +299,8 @@ impl Server {
         match discovery::fetch(self).await {
             Ok(metadata) => self.take_metadata(metadata),
             Err(error) if held.is_some() => {
-                let server = self.name();
-                tracing::warn!(server, %error, "metadata refresh failed, the old one still serves");
+                let (server, url) = (self.name(), self.url_asked());
+                tracing::warn!(server, url, %error, "metadata refresh failed, the old one still serves");
             }
             Err(failure) => return Err(failure),
         }

@@ -12,6 +12,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use http::Uri;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, watch};
+use tracing::field::DisplayValue;
 
 use super::cache::TokenCaches;
 use super::discovery::Metadata;
@@ -234,19 +235,24 @@ impl Server {
     /// Says how a refresh ended, once for each change and each failure.
     pub(super) fn report(&self, outcome: &Result<(), FetchFailure>) {
         let Err(error) = outcome else { return };
-        let (server, now) = (self.name(), time::now().instant);
+        let (server, now, url) = (self.name(), time::now().instant, self.url_asked());
         match self.keys().age() {
             Age::Fetched(at, until) if now < until => {
                 let age_s = (now - at).as_secs();
-                tracing::warn!(server, age_s, %error, "key refresh failed, old keys still serve");
+                tracing::warn!(server, url, age_s, %error, "key refresh failed, old keys still serve");
             }
             Age::Fetched(..) | Age::Unknown if self.fetches_keys() && !self.has_no_keys() => {
-                tracing::error!(server, %error, "key refresh failed, no keys serve");
+                tracing::error!(server, url, %error, "key refresh failed, no keys serve");
             }
             Age::Fetched(..) | Age::Unknown | Age::Fixed => {
-                tracing::warn!(server, %error, "metadata could not be fetched");
+                tracing::warn!(server, url, %error, "metadata could not be fetched");
             }
         }
+    }
+
+    /// Which document was asked for last, for the log.
+    pub(super) fn url_asked(&self) -> Option<DisplayValue<Uri>> {
+        self.fetches().url.clone().map(tracing::field::display)
     }
 
     /// Whether all is set by hand and the server publishes no metadata: it has opaque tokens only,

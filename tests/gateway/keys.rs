@@ -137,6 +137,33 @@ async fn without_keys_the_gateway_is_not_ready_and_answers_503() {
 }
 
 #[tokio::test]
+async fn a_failed_refresh_says_in_the_log_which_document_was_asked_for() {
+    let (server, upstream) = (AuthServer::start().await, Backend::start().await);
+    server.fault("jwks", json!({ "status": 503 })).await;
+    let gateway = Setup::new()
+        .server("main", &server, QUICK)
+        .upstream("api", &upstream.url(), "")
+        .route(ORDERS)
+        .start_unready()
+        .await;
+    let line = |what: &str| {
+        let log = gateway.log();
+        log.lines().find(|line| line.contains(what)).map(str::to_owned)
+    };
+    for (what, path, last) in [
+        ("key refresh failed, no keys serve", "/jwks", "discovery"),
+        ("metadata refresh failed, the old one still serves", "/.well-known/", "jwks"),
+    ] {
+        let found = eventually(what, async || line(what)).await;
+        assert!(found.contains(&format!("url={}{path}", server.issuer)), "{found}");
+        server.fault("jwks", json!({})).await;
+        server.fault(last, json!({ "status": 500 })).await;
+    }
+    let found = eventually("old keys", async || line("key refresh failed, old keys")).await;
+    assert!(found.contains(&format!("url={}/jwks", server.issuer)), "{found}");
+}
+
+#[tokio::test]
 async fn rfc8414_3_3_metadata_of_another_issuer_is_not_used() {
     let (server, upstream) = (AuthServer::start().await, Backend::start().await);
     for issuer in [format!("{}/", server.issuer), "https://other.test".to_owned()] {
