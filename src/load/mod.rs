@@ -18,6 +18,7 @@ pub mod plan;
 pub mod progress;
 pub mod summary;
 pub mod supply;
+pub mod tokens;
 
 use std::fmt;
 use std::io;
