@@ -16,6 +16,7 @@ pub mod failure;
 pub mod latency;
 pub mod plan;
 pub mod progress;
+pub mod self_test;
 pub mod summary;
 pub mod supply;
 pub mod tokens;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream;
 use http::{StatusCode, Uri};
+use rustls_pki_types::CertificateDer;
 
 use crate::base::secret::{Secret, SecretSource};
 use crate::base::time;
@@ -26,6 +27,8 @@ pub struct ClientCredentials {
     pub client_secret: Secret,
     /// What is asked for; empty: the server's default.
     pub scopes: ScopeSet,
+    /// The only authorities that count for the endpoint's certificate; absent: the system's.
+    pub authorities: Option<Vec<CertificateDer<'static>>>,
 }
 
 /// Why there are no tokens.
@@ -84,7 +87,7 @@ impl ClientCredentials {
         count: usize,
         done: impl Fn(usize),
     ) -> Result<Vec<String>, FetchError> {
-        let client = OutboundClient::new(&OUTBOUND).map_err(FetchError::Client)?;
+        let client = OutboundClient::new(&self.outbound()).map_err(FetchError::Client)?;
         let asking = stream::iter(0..count).map(|_| self.one(&client)).buffered(AT_ONCE);
         let mut asking = std::pin::pin!(asking);
         let mut tokens = Vec::with_capacity(count);
@@ -117,6 +120,17 @@ impl ClientCredentials {
             OutboundFailure::UnsafeEndpoint => FetchError::Endpoint,
             failure => FetchError::Failed(failure),
         })?)
+    }
+
+    /// As the gateway itself asks.
+    fn outbound(&self) -> Outbound {
+        Outbound {
+            ca: self.authorities.clone(),
+            proxy: None,
+            connect_timeout: Duration::from_secs(2),
+            timeout: Duration::from_secs(5),
+            max_response: 1 << 20,
+        }
     }
 
     /// Without its query, which an issuer has not.
@@ -180,14 +194,6 @@ impl FromStr for SecretArgument {
     }
 }
 
-/// As the gateway itself asks.
-const OUTBOUND: Outbound = Outbound {
-    ca: None,
-    proxy: None,
-    connect_timeout: Duration::from_secs(2),
-    timeout: Duration::from_secs(5),
-    max_response: 1 << 20,
-};
 /// Enough to be quick, and no attack on an authorization server.
 const AT_ONCE: usize = 8;
 /// An error code of RFC 6749 §5.2 is shorter; what a server sends instead is cut.
@@ -213,6 +219,7 @@ mod tests {
             client_id: ClientId::new("shop"),
             client_secret: Secret::new(secret),
             scopes: ScopeSet::from_claim(scopes),
+            authorities: None,
         };
         client.fetch(3, |_| ()).await
     }

@@ -1,0 +1,228 @@
+//! What a self-test came to, as a table and as JSON. Pure.
+
+use std::fmt;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Options;
+use super::row::{Fault, Row, Warmth};
+use crate::dev::authorization_server::CallCounts;
+use crate::load::Summary;
+
+/// All rows.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// What was chosen.
+    pub options: Options,
+    /// The rows, in the order in which they ran.
+    pub rows: Vec<RowReport>,
+}
+
+/// One row.
+#[derive(Clone, Debug)]
+pub struct RowReport {
+    /// Which one.
+    pub row: Row,
+    /// What the load came to.
+    pub summary: Summary,
+    /// The processor time that the gateway used for it, if the system tells.
+    pub used: Option<Duration>,
+    /// The calls to the authorization server during it.
+    pub calls: CallCounts,
+    /// What is wrong with it.
+    pub faults: Vec<Fault>,
+}
+
+impl Report {
+    /// Whether nothing is wrong.
+    pub fn is_good(&self) -> bool {
+        self.rows.iter().all(|row| row.faults.is_empty())
+    }
+
+    /// All of it, for programs.
+    pub fn json(&self) -> Value {
+        let Options { distinct_tokens, algorithm, duration, connections } = self.options;
+        json!({
+            "version": VERSION,
+            "build": BUILD,
+            "system": SYSTEM,
+            "processors": processors(),
+            "gateway_workers": 1,
+            "algorithm": algorithm.name(),
+            "distinct_tokens": distinct_tokens,
+            "connections": connections,
+            "duration_s": duration.as_secs_f64(),
+            "upstream_body_bytes": 1024,
+            "rows": self.rows.iter().map(RowReport::json).collect::<Vec<_>>(),
+            "passed": self.is_good(),
+        })
+    }
+}
+
+impl RowReport {
+    /// The processor time of the gateway for one request, if it is known and there was one.
+    pub fn used_per_request(&self) -> Option<Duration> {
+        let requests = u32::try_from(self.summary.answers()).ok().filter(|count| *count > 0)?;
+        self.used.map(|used| used / requests)
+    }
+
+    fn json(&self) -> Value {
+        let latency = self.summary.latency();
+        let statuses = self.summary.statuses();
+        let statuses: serde_json::Map<_, _> =
+            statuses.iter().map(|(status, count)| (status.to_string(), count.into())).collect();
+        json!({
+            "row": self.row.key(),
+            "requests": self.summary.answers(),
+            "errors": self.summary.errors(),
+            "elapsed_s": self.summary.elapsed.as_secs_f64(),
+            "requests_per_second": self.summary.rate(),
+            "latency_ms": {
+                "p50": milliseconds(latency.at(50.0)),
+                "p99": milliseconds(latency.at(99.0)),
+            },
+            "gateway_cpu_us_per_request":
+                self.used_per_request().map(|time| time.as_secs_f64() * 1e6),
+            "introspection_calls": self.calls.introspection,
+            "jwks_calls": self.calls.jwks,
+            "expected_status": self.row.status().as_u16(),
+            "statuses": statuses,
+            "faults": self.faults.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What is measured, and the head of the table.
+#[derive(Clone, Copy, Debug)]
+pub struct Head(pub Options);
+
+impl fmt::Display for Head {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Options { distinct_tokens, algorithm, duration, connections } = self.0;
+        writeln!(
+            formatter,
+            "scopegate {VERSION}, {BUILD} build, {SYSTEM}, {} processors",
+            processors()
+        )?;
+        writeln!(
+            formatter,
+            "{distinct_tokens} tokens of each sort, JWTs signed with {}; {connections} connections, {} s \
+             a row; HTTP/1.1, answers of 1 KiB",
+            algorithm.name(),
+            duration.as_secs_f64(),
+        )?;
+        writeln!(
+            formatter,
+            "gateway: a process of its own with one worker. Load, upstream and authorization server \
+             share the\nother processors: CPU per request is the gateway's alone, requests/s is what \
+             the whole machine made."
+        )?;
+        if BUILD == "debug" {
+            writeln!(formatter, "a debug build says nothing about speed: cargo build --release")?;
+        }
+        write!(
+            formatter,
+            "\n{:<13}{:>10}{:>11}{:>11}{:>13}{:>16}{:>10}  status",
+            "row", "requests/s", "p50", "p99", "CPU/request", "introspections", "key sets"
+        )
+    }
+}
+
+impl fmt::Display for RowReport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let latency = self.summary.latency();
+        let used = self.used_per_request().map_or("not known".to_owned(), short);
+        write!(
+            formatter,
+            "{:<13}{:>10.0}{:>11}{:>11}{:>13}{:>16}{:>10}  {}",
+            self.row.name(),
+            self.summary.rate(),
+            short(latency.at(50.0)),
+            short(latency.at(99.0)),
+            used,
+            self.calls.introspection,
+            self.calls.jwks,
+            self.statuses(),
+        )?;
+        self.faults.iter().try_for_each(|fault| write!(formatter, "\n  wrong: {fault}"))
+    }
+}
+
+impl RowReport {
+    fn statuses(&self) -> String {
+        let statuses = self.summary.statuses();
+        let each = statuses.iter().map(|(status, count)| format!("{status} × {count}"));
+        each.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Report {
+    /// What stands below the rows.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_cold = |row: &&RowReport| row.row.warmth() == Warmth::Cold;
+        let early = self.rows.iter().filter(is_cold).filter(|row| self.is_early(row));
+        let early: Vec<_> = early.map(|row| row.row.name()).collect();
+        writeln!(
+            formatter,
+            "\ncold: every token once. warm: the same tokens again, each sent before."
+        )?;
+        writeln!(
+            formatter,
+            "refused: tokens without the scope. pass-through: a public route, no token."
+        )?;
+        if !early.is_empty() {
+            let names = early.join(" and ");
+            writeln!(
+                formatter,
+                "{names} ended when all tokens were sent: more --distinct-tokens take longer."
+            )?;
+        }
+        match self.rows.iter().map(|row| row.faults.len()).sum::<usize>() {
+            0 => {
+                formatter.write_str("good: every status and every number of calls is as it must be")
+            }
+            count => write!(formatter, "{count} wrong: see above"),
+        }
+    }
+}
+
+impl Report {
+    fn is_early(&self, row: &RowReport) -> bool {
+        row.summary.elapsed < self.options.duration
+    }
+}
+
+fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// Three digits, more or less, and the unit that fits.
+fn short(time: Duration) -> String {
+    let microseconds = time.as_secs_f64() * 1e6;
+    match microseconds {
+        small if small < 100.0 => format!("{small:.1} µs"),
+        small if small < 1000.0 => format!("{small:.0} µs"),
+        more => format!("{:.2} ms", more / 1e3),
+    }
+}
+
+fn processors() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+const BUILD: &str = if cfg!(debug_assertions) { "debug" } else { "release" };
+const SYSTEM: &str = std::env::consts::OS;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_has_the_unit_that_fits() {
+        let texts = [9_870, 123_400, 45_678_000].map(Duration::from_nanos).map(short);
+        assert_eq!(texts, ["9.9 µs", "123 µs", "45.68 ms"]);
+    }
+}
