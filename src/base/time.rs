@@ -65,6 +65,13 @@ pub fn now() -> Now {
     Now { unix: UnixSeconds(whole_seconds(since_epoch)), instant: Instant::now() }
 }
 
+/// Reads the monotonic clock alone, where a request pays for each reading. As [`now`], for the
+/// outermost shells only.
+#[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
+pub fn instant() -> Instant {
+    Instant::now()
+}
+
 fn whole_seconds(duration: Duration) -> i64 {
     i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
 }

@@ -12,6 +12,7 @@
 //! * Nothing is shared between threads per request: each counts for itself and hands over its
 //!   numbers once a second.
 
+mod engine;
 pub mod failure;
 pub mod latency;
 pub mod plan;
@@ -76,6 +77,5 @@ pub fn drive(
     plan: &Plan,
     watch: impl FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<Summary, LoadError> {
-    let _ = (plan, watch);
-    Err(LoadError::ProtocolNotAgreed)
+    engine::drive(plan, watch)
 }
