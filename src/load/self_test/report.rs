@@ -116,8 +116,8 @@ impl fmt::Display for Head {
         writeln!(
             formatter,
             "gateway: a process of its own with one worker. Load, upstream and authorization server \
-             share the\nother processors: CPU per request is the gateway's alone, requests/s is what \
-             the whole machine made."
+             share the machine\nwith it: CPU/request is the gateway's alone, requests/s what all of \
+             them together reached."
         )?;
         if BUILD == "debug" {
             writeln!(formatter, "a debug build says nothing about speed: cargo build --release")?;
@@ -218,7 +218,50 @@ const SYSTEM: &str = std::env::consts::OS;
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
+    use super::super::row::tests::summary;
     use super::*;
+    use crate::oauth::SignatureAlgorithm;
+
+    fn row(row: Row, statuses: &[u16], faults: Vec<Fault>) -> RowReport {
+        let calls = CallCounts { introspection: 7, ..CallCounts::default() };
+        let used = Some(Duration::from_micros(90));
+        RowReport { row, summary: summary(statuses), used, calls, faults }
+    }
+
+    fn report(rows: Vec<RowReport>) -> Report {
+        let options = Options {
+            distinct_tokens: NonZeroUsize::MIN,
+            algorithm: SignatureAlgorithm::Rs256,
+            duration: Duration::from_secs(1),
+            connections: NonZeroUsize::MIN,
+        };
+        Report { options, rows }
+    }
+
+    #[test]
+    fn a_row_says_what_it_came_to_and_what_is_wrong() {
+        let refused = row(Row::Refused, &[403, 403, 200], vec![Fault::Status(1, 200)]);
+        let text = refused.to_string();
+        for told in ["30.0 µs", "200 × 1, 403 × 2", "wrong: 1 answers", "7"] {
+            assert!(text.contains(told), "{told:?} in {text}");
+        }
+        let json = report(vec![refused]).json();
+        assert_eq!(json["passed"], false);
+        assert_eq!(json["rows"][0]["statuses"]["403"], 2);
+        assert_eq!(json["rows"][0]["gateway_cpu_us_per_request"], 30.0);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_guessed() {
+        let unknown = RowReport { used: None, ..row(Row::WarmJwt, &[200], Vec::new()) };
+        assert!(unknown.to_string().contains("not known"));
+        assert_eq!(unknown.json()["gateway_cpu_us_per_request"], Value::Null);
+        let silent = row(Row::WarmJwt, &[], Vec::new());
+        assert_eq!(silent.used_per_request(), None);
+        assert!(report(vec![silent]).is_good());
+    }
 
     #[test]
     fn a_time_has_the_unit_that_fits() {

@@ -211,13 +211,14 @@ pub(super) fn faults(row: Row, summary: &Summary, calls: CallCounts, tokens: u64
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
     use crate::load::{Ending, KindSummary};
 
-    fn summary(statuses: &[u16]) -> Summary {
+    /// A second in which these answers came.
+    pub(in crate::load::self_test) fn summary(statuses: &[u16]) -> Summary {
         let mut kind = KindSummary::default();
         statuses.iter().for_each(|status| kind.statuses.count(*status));
         Summary {

@@ -81,7 +81,7 @@ pub fn minted(
 ) -> Result<Supply, TokenError> {
     let layout = order.mix.layout(order.distinct);
     let tokens = mint.tokens(&layout, now, done)?;
-    Ok(laid_out(&layout, tokens.iter().map(Option::as_deref))?)
+    Ok(laid_out(&layout, &tokens)?)
 }
 
 /// Fetches tokens; `done` is told how many there are.
@@ -118,12 +118,16 @@ pub fn given(tokens: &[String], mix: &Mix) -> Result<Supply, TokenError> {
     // So many rounds that every token has its turn and all have it equally often.
     let rounds = if good == 0 { 1 } else { least_rounds(tokens.len(), good) };
     let layout = mix.layout(round.len() * rounds);
-    let mut tokens = tokens.iter().cycle();
-    let chosen = layout.iter().map(|kind| match kind {
-        TokenKind::None => None,
-        _ => tokens.next().map(String::as_str),
+    let kinds = Kinds::of(&layout);
+    // Made once and cloned, which shares the bytes: a token may stand in many rounds.
+    let ready = tokens.iter().map(|token| Credential::bearer(token, kinds.index(TokenKind::Good)));
+    let ready = ready.collect::<Result<Vec<_>, _>>()?;
+    let mut turns = ready.iter().cycle();
+    let credentials = layout.iter().filter_map(|kind| match kind {
+        TokenKind::None => Some(Credential::absent(kinds.index(*kind))),
+        _ => turns.next().cloned(),
     });
-    Ok(laid_out(&layout, chosen)?)
+    Ok(Supply::new(credentials.collect(), kinds.names())?)
 }
 
 /// The fewest rounds of `good` tokens each that hold all of `tokens` equally often, as long as that
@@ -137,19 +141,31 @@ fn least_rounds(tokens: usize, good: usize) -> usize {
     .max(1)
 }
 
-/// Credentials in the order of a layout, counted under the names of their kinds.
-fn laid_out<'t>(
-    layout: &[TokenKind],
-    tokens: impl Iterator<Item = Option<&'t str>>,
-) -> Result<Supply, InvalidCredential> {
-    let kinds: Vec<_> = TokenKind::ALL.into_iter().filter(|kind| layout.contains(kind)).collect();
-    let index = |kind| kinds.iter().position(|one| *one == kind).unwrap_or_default();
+/// Credentials in the order of a layout, one for each token.
+fn laid_out(layout: &[TokenKind], tokens: &[Option<String>]) -> Result<Supply, InvalidCredential> {
+    let kinds = Kinds::of(layout);
     let credentials = layout.iter().zip(tokens).map(|(kind, token)| match token {
-        Some(token) => Credential::bearer(token, index(*kind)),
-        None => Ok(Credential::absent(index(*kind))),
+        Some(token) => Credential::bearer(token, kinds.index(*kind)),
+        None => Ok(Credential::absent(kinds.index(*kind))),
     });
-    let names = kinds.iter().map(|kind| kind.name().into()).collect();
-    Supply::new(credentials.collect::<Result<_, _>>()?, names)
+    Supply::new(credentials.collect::<Result<_, _>>()?, kinds.names())
+}
+
+/// The kinds of a layout, each once: what answers are counted under.
+struct Kinds(Vec<TokenKind>);
+
+impl Kinds {
+    fn of(layout: &[TokenKind]) -> Self {
+        Self(TokenKind::ALL.into_iter().filter(|kind| layout.contains(kind)).collect())
+    }
+
+    fn index(&self, kind: TokenKind) -> usize {
+        self.0.iter().position(|one| *one == kind).unwrap_or_default()
+    }
+
+    fn names(&self) -> Vec<Box<str>> {
+        self.0.iter().map(|kind| kind.name().into()).collect()
+    }
 }
 
 /// The most tokens that a run has in memory: some hundreds of megabytes.
@@ -198,7 +214,7 @@ mod tests {
     #[test]
     fn kinds_are_counted_under_their_names() {
         let layout = "good=1,none=1".parse::<Mix>().unwrap().layout(2);
-        let supply = laid_out(&layout, [Some("a"), None].into_iter()).unwrap();
+        let supply = laid_out(&layout, &[Some("a".to_owned()), None]).unwrap();
         assert_eq!(supply.kinds(), [Box::from("good"), Box::from("none")]);
         assert_eq!([supply.take(0).kind(), supply.take(1).kind()], [0, 1]);
     }
