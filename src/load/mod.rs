@@ -13,12 +13,16 @@
 //!   numbers once a second.
 
 mod engine;
+pub mod expect;
 pub mod failure;
 pub mod latency;
+pub mod live;
 pub mod plan;
 pub mod progress;
+pub mod report;
 pub mod summary;
 pub mod supply;
+pub mod value;
 
 use std::fmt;
 use std::io;
