@@ -13,14 +13,18 @@
 //!   numbers once a second.
 
 mod engine;
+pub mod expect;
 pub mod failure;
 pub mod latency;
+pub mod live;
 pub mod plan;
 pub mod progress;
+pub mod report;
 pub mod self_test;
 pub mod summary;
 pub mod supply;
 pub mod tokens;
+pub mod value;
 
 use std::fmt;
 use std::io;

@@ -1,7 +1,7 @@
 //! What is sent: made once, so that a request costs a copy of its bytes.
 
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, USER_AGENT};
+use http::header::{AUTHORIZATION, CONNECTION, CONTENT_LENGTH, HOST, UPGRADE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version};
 
 use super::answer::Asked;
@@ -57,8 +57,10 @@ impl Head {
     /// Of this plan.
     pub(super) fn new(plan: &Plan) -> Self {
         let mut fields = fields(plan);
-        // It is `:authority` here (RFC 9113 §8.3.1).
-        fields.remove(HOST);
+        // It is `:authority` here (RFC 9113 §8.3.1), and of connections nothing is said (§8.2.2).
+        for name in [HOST, CONNECTION, UPGRADE, HeaderName::from_static("keep-alive")] {
+            fields.remove(name);
+        }
         let uri = plan.target.to_string().parse().unwrap_or_default();
         Self { uri, method: plan.request.method.clone(), fields, body: plan.request.body.clone() }
     }

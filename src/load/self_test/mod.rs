@@ -187,7 +187,7 @@ async fn driven(
 }
 
 /// How many tokens of each sort a self-test can have: what the authorization server remembers.
-pub const TOKENS_MAX: u32 = 100_000;
+pub const TOKENS_MAX: usize = 100_000;
 const SETTLING: Duration = Duration::from_millis(500);
 
 #[cfg(test)]
