@@ -35,6 +35,7 @@ mod invariants;
 mod jwt;
 mod keys;
 mod life;
+mod load;
 mod load_tokens;
 mod methods;
 mod scopes_and_claims;
