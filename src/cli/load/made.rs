@@ -135,8 +135,8 @@ impl MadeTokenArguments {
         let order = Order { mix, distinct };
         let made = if let Some(path) = &self.mint {
             let mint = self.mint(path)?;
-            let counter = Counter::new("tokens minted", distinct);
-            tokens::minted(&mint, &order, time::now().unix, &|done| counter.show(done))
+            let counter = Counter::new("tokens minted");
+            tokens::minted(&mint, &order, time::now().unix, &|done, all| counter.show(done, all))
         } else if let Some(client) = self.client()? {
             fetch(&client, &order)?
         } else {
@@ -186,8 +186,8 @@ fn fetch(
 ) -> Result<Result<Supply, TokenError>, MakingError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(MakingError::System)?;
-    let counter = Counter::new("tokens fetched", order.distinct);
-    Ok(runtime.block_on(tokens::fetched(client, order, |done| counter.show(done))))
+    let counter = Counter::new("tokens fetched");
+    Ok(runtime.block_on(tokens::fetched(client, order, |done, all| counter.show(done, all))))
 }
 
 fn authorities(path: &Path) -> Result<Vec<CertificateDer<'static>>, MakingError> {
@@ -210,29 +210,26 @@ fn signature_algorithm(text: &str) -> Result<SignatureAlgorithm, String> {
 /// A line on a terminal that says how many there are; nothing where nobody would see it change.
 pub(super) struct Counter {
     what: &'static str,
-    all: usize,
     shown: AtomicUsize,
 }
 
 impl Counter {
-    pub(super) fn new(what: &'static str, all: usize) -> Self {
-        Self { what, all, shown: AtomicUsize::new(0) }
+    /// Nothing is shown yet.
+    pub(super) const fn new(what: &'static str) -> Self {
+        Self { what, shown: AtomicUsize::new(0) }
     }
 
     /// Shows it about a hundred times; a few are there before anybody looks.
-    pub(super) fn show(&self, done: usize) {
-        if self.all < WORTH_SHOWING || !io::stderr().is_terminal() {
-            return;
-        }
-        let step = self.all / 100;
-        let is_last = done >= self.all;
-        if !is_last && done < self.shown.load(Ordering::Relaxed) + step {
+    pub(super) fn show(&self, done: usize, all: usize) {
+        let before = self.shown.load(Ordering::Relaxed);
+        let is_due = before + all / 100 <= done || done == all;
+        if all < WORTH_SHOWING || done <= before || !is_due || !io::stderr().is_terminal() {
             return;
         }
         self.shown.store(done, Ordering::Relaxed);
-        let end = if is_last { "\n" } else { "" };
+        let end = if done == all { "\n" } else { "" };
         // Who cannot see it needs no progress.
-        let _ = write!(io::stderr(), "\r{done} of {} {}{end}", self.all, self.what);
+        let _ = write!(io::stderr(), "\r{done} of {all} {}{end}", self.what);
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn self_test(arguments: &LoadArguments) -> ExitCode {
     };
     let teller = Teller::new(options, output);
     teller.line(&Head(options));
-    teller.begin(options);
+    teller.begin();
     let outcome = ended_or_run(&runtime, options, teller);
     // A load that was ended is still under way on a thread of its own, and nobody waits for it.
     runtime.shutdown_background();
@@ -113,25 +113,30 @@ async fn ending() {
 struct Teller {
     output: Output,
     is_terminal: bool,
+    tokens: usize,
     minted: Counter,
 }
 
 impl Teller {
     fn new(options: Options, output: Output) -> Self {
-        let minted = Counter::new("JWTs minted", options.distinct_tokens.get());
-        Self { output, is_terminal: io::stderr().is_terminal(), minted }
+        Self {
+            output,
+            is_terminal: io::stderr().is_terminal(),
+            tokens: options.distinct_tokens.get(),
+            minted: Counter::new("JWTs minted"),
+        }
     }
 
     /// Minting takes seconds, which show on a terminal only.
-    fn begin(&self, options: Options) {
+    fn begin(&self) {
         if !self.is_terminal {
-            complain(&format!("minting {} JWTs", options.distinct_tokens));
+            complain(&format!("minting {} JWTs", self.tokens));
         }
     }
 
     fn tell(&self, event: &Event) {
         match event {
-            Event::Minted(done) => self.minted.show(*done),
+            Event::Minted(done) => self.minted.show(*done, self.tokens),
             Event::Preparing(row) => self.passing(&format!("{}: preparing", row.name())),
             Event::Running(row, progress) => {
                 let line = live::line(progress, Audience::Terminal);

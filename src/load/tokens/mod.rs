@@ -69,7 +69,8 @@ impl From<InvalidCredential> for TokenError {
     }
 }
 
-/// Mints tokens on all threads of the machine; `done` is told how many there are. Blocks.
+/// Mints tokens on all threads of the machine; `done` is told how many there are, of how many.
+/// Blocks.
 ///
 /// # Errors
 /// When the key does not sign.
@@ -77,28 +78,29 @@ pub fn minted(
     mint: &Mint,
     order: &Order,
     now: UnixSeconds,
-    done: &(dyn Fn(usize) + Sync),
+    done: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Supply, TokenError> {
     let layout = order.mix.layout(order.distinct);
-    let tokens = mint.tokens(&layout, now, done)?;
+    let tokens = mint.tokens(&layout, now, &|count| done(count, layout.len()))?;
     Ok(laid_out(&layout, &tokens)?)
 }
 
-/// Fetches tokens; `done` is told how many there are.
+/// Fetches tokens; `done` is told how many there are, of how many.
 ///
 /// # Errors
 /// When the mix has kinds that are minted, or the token endpoint gives no token.
 pub async fn fetched(
     client: &ClientCredentials,
     order: &Order,
-    done: impl Fn(usize),
+    done: impl Fn(usize, usize),
 ) -> Result<Supply, TokenError> {
     if order.mix.needs_minting() {
         return Err(TokenError::NeedsKey);
     }
     let layout = order.mix.layout(order.distinct);
     let count = layout.iter().filter(|kind| **kind == TokenKind::Good).count();
-    let tokens = client.fetch(count, done).await.map_err(TokenError::Fetch)?;
+    let tokens =
+        client.fetch(count, |fetched| done(fetched, count)).await.map_err(TokenError::Fetch)?;
     given(&tokens, &order.mix)
 }
 
