@@ -23,6 +23,7 @@ pub mod report;
 pub mod self_test;
 pub mod summary;
 pub mod supply;
+pub mod target;
 pub mod tokens;
 pub mod value;
 
@@ -32,10 +33,11 @@ use std::ops::ControlFlow;
 
 pub use failure::Failure;
 pub use latency::Latency;
-pub use plan::{Bounds, Pace, Plan, Protocol, RequestForm, Target, Trust};
+pub use plan::{Bounds, Pace, Plan, Protocol, RequestForm, Trust};
 pub use progress::{Phase, Progress};
 pub use summary::{Ending, KindSummary, Punctuality, Second, Statuses, Summary};
 pub use supply::{Credential, InvalidCredential, Supply};
+pub use target::{InvalidTarget, Target};
 
 /// Why there is no result at all. What goes wrong once requests flow is in [`Summary::kinds`].
 #[derive(Debug)]

@@ -43,7 +43,7 @@ pub(in crate::cli) struct LoadArguments {
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Tokens")]
 pub(super) struct TokenArguments {
-    /// The bearer token of every request
+    /// The bearer token of every request. Whoever may list processes can read it; --tokens hides it
     #[arg(long, value_name = "TOKEN", conflicts_with = "tokens")]
     pub(super) token: Option<String>,
     /// Bearer tokens, one a line, sent in turn; `-` reads them from standard input

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::desk::Times;
 use super::tally::{Batch, Closing};
+use super::turn::Times;
 use crate::load::latency::Latency;
 use crate::load::plan::{Pace, Plan};
 use crate::load::progress::{Phase, Progress};
@@ -91,7 +91,8 @@ impl<'a> Collection<'a> {
         };
         let since = if phase == Phase::WarmUp { origin } else { from };
         let elapsed = now.saturating_duration_since(since);
-        let last = elapsed.as_secs().checked_sub(1).and_then(|second| self.seconds.get(&second));
+        let told = elapsed.saturating_sub(HANDED_OVER).as_secs();
+        let last = told.checked_sub(1).and_then(|second| self.seconds.get(&second));
         let measured = last.filter(|_| phase != Phase::WarmUp);
         Progress {
             phase,
@@ -156,6 +157,8 @@ fn float(count: u64) -> f64 {
     count as f64
 }
 
+/// How long after its end a second has surely been handed over by all threads.
+const HANDED_OVER: Duration = Duration::from_millis(200);
 /// How many seconds a thread may be behind another one.
 const RECENT: usize = 4;
 

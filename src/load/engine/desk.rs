@@ -9,47 +9,15 @@ use std::time::Instant;
 
 use super::schedule::Schedule;
 use super::tally::{Batch, Closing, News, Outcome, second_of};
-use crate::load::plan::{Bounds, Pace, Plan};
-use crate::load::summary::Punctuality;
+use super::turn::{Share, Times, Turn};
+use crate::load::plan::{Pace, Plan};
 use crate::load::supply::{Credential, Supply};
-
-/// The moments of a run.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Times {
-    /// When the first request may begin.
-    pub(super) origin: Instant,
-    /// When the measurement begins.
-    pub(super) from: Instant,
-    /// When the last request may begin, if the run is bounded by time.
-    pub(super) end: Option<Instant>,
-}
-
-/// Which thread of how many.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
-    /// This one, from 0.
-    pub(super) thread: usize,
-    /// All.
-    pub(super) threads: usize,
-}
-
-/// A request that is to be made.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
-    /// Which credential is sent.
-    pub(super) credential: usize,
-    /// When it begins, which in an open loop may be past or yet to come.
-    pub(super) start: Instant,
-    /// Whether it began late.
-    pub(super) late: bool,
-    /// Whether it belongs to the measurement.
-    pub(super) counts: bool,
-}
 
 /// The turns and numbers of one thread.
 pub(super) struct Desk {
     supply: Supply,
     times: Times,
+    is_open_loop: bool,
     state: Mutex<State>,
 }
 
@@ -62,23 +30,6 @@ struct State {
     batch: Batch,
     last: Option<Instant>,
     out: Sender<News>,
-}
-
-impl Times {
-    /// Those of a run that begins at `origin`.
-    pub(super) fn new(origin: Instant, bounds: &Bounds) -> Self {
-        let from = origin + bounds.warm_up;
-        Self { origin, from, end: bounds.duration.and_then(|duration| from.checked_add(duration)) }
-    }
-}
-
-impl Share {
-    /// The part of a whole that is this thread's.
-    pub(super) fn of(self, whole: u64) -> u64 {
-        let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        let (thread, threads) = (wide(self.thread), wide(self.threads).max(1));
-        whole / threads + u64::from(thread < whole % threads)
-    }
 }
 
 impl Desk {
@@ -100,7 +51,12 @@ impl Desk {
             last: None,
             out,
         };
-        Self { supply: plan.credentials.clone(), times, state: Mutex::new(state) }
+        Self {
+            supply: plan.credentials.clone(),
+            times,
+            is_open_loop: state.schedule.is_some(),
+            state: Mutex::new(state),
+        }
     }
 
     /// The credential of a turn.
@@ -109,8 +65,8 @@ impl Desk {
     }
 
     /// Whether turns are given out by the clock.
-    pub(super) fn is_open_loop(&self) -> bool {
-        self.state().schedule.is_some()
+    pub(super) const fn is_open_loop(&self) -> bool {
+        self.is_open_loop
     }
 
     /// Counts what became of a turn, and gives the next one, or none when the run is over.
@@ -195,13 +151,6 @@ impl State {
     }
 }
 
-impl Turn {
-    /// Says whether it begins late, where it begins now.
-    pub(super) fn begin(&mut self, now: Instant) {
-        self.late = now.saturating_duration_since(self.start) > Punctuality::GRACE;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
@@ -210,6 +159,7 @@ mod tests {
     use super::*;
     use crate::base::time;
     use crate::load::engine::tally::Answered;
+    use crate::load::plan::Bounds;
 
     const ONE: Share = Share { thread: 0, threads: 1 };
 
@@ -273,11 +223,5 @@ mod tests {
         desk.stop(origin + Duration::from_millis(450));
         assert!(desk.turn(None, origin).is_none());
         assert_eq!(desk.close().not_started, 4);
-    }
-
-    #[test]
-    fn a_whole_is_shared_without_a_rest() {
-        let parts = [0, 1, 2].map(|thread| Share { thread, threads: 3 }.of(8));
-        assert_eq!(parts, [3, 3, 2]);
     }
 }

@@ -9,11 +9,11 @@ use std::sync::Arc;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::answer::{Asked, Head, Reading, Step};
-use super::desk::Turn;
 use super::dial::Stream;
 use super::lane::{Lane, PATIENCE_MIN};
 use super::message::Template;
 use super::tally::Answered;
+use super::turn::Turn;
 use super::watchdog::Expired;
 use crate::base::time;
 use crate::load::failure::Failure;

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use h2::client::SendRequest;
 use h2::{Error, Reason, RecvStream};
 
-use super::desk::Turn;
 use super::lane::Lane;
 use super::link::{Hold, Link};
 use super::message::Head;
 use super::tally::Answered;
+use super::turn::Turn;
 use super::watchdog::Expired;
 use crate::base::time;
 use crate::load::failure::Failure;
@@ -41,9 +41,8 @@ impl Streams {
     /// One request and its answer. What the server did not begin to process is sent again.
     async fn exchange(&mut self, turn: &mut Turn) -> Result<Answered, Failure> {
         for _ in 0..TRIES {
-            match self.attempt(turn).await? {
-                Some(answered) => return Ok(answered),
-                None => {}
+            if let Some(answered) = self.attempt(turn).await? {
+                return Ok(answered);
             }
         }
         Err(Failure::Reset)

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::desk::{Desk, Turn};
+use super::desk::Desk;
 use super::dial::{Dialer, Stream};
 use super::pacer::Pacer;
 use super::tally::{Answered, Outcome};
+use super::turn::Turn;
 use super::watchdog::Watchdog;
 use crate::base::time;
 use crate::load::failure::Failure;

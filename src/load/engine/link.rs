@@ -6,9 +6,9 @@ use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
 use tokio::sync::Mutex;
 
-use super::desk::Turn;
 use super::dial::Stream;
 use super::lane::{Lane, PATIENCE_MIN};
+use super::turn::Turn;
 use crate::load::failure::Failure;
 
 /// The connection.

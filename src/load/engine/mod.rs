@@ -16,6 +16,7 @@ mod schedule;
 mod tally;
 mod timer;
 mod trust;
+mod turn;
 mod watchdog;
 mod worker;
 
@@ -31,9 +32,9 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 use self::collect::Collection;
-use self::desk::{Share, Times};
 use self::dial::Dialer;
 use self::tally::News;
+use self::turn::{Share, Times};
 use self::worker::Job;
 use super::LoadError;
 use super::plan::Plan;

@@ -12,13 +12,14 @@ use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use super::desk::{Desk, Share, Times};
+use super::desk::Desk;
 use super::dial::{Dialer, Stream};
 use super::lane::Lane;
 use super::link::Link;
 use super::message::{Head, Template};
 use super::pacer::Pacer;
 use super::tally::News;
+use super::turn::{Share, Times};
 use super::watchdog::{Watchdog, period};
 use super::{http1, http2};
 use crate::base::time;
@@ -64,12 +65,24 @@ async fn run(job: Job) -> io::Result<()> {
     let Floor { pacer, watchdogs, mut lanes, .. } = floor;
     let watch = Watch { desk: &desk, pacer: &pacer, watchdogs: &watchdogs, stop: &job.stop };
     tokio::select! {
-        () = async { while lanes.join_next().await.is_some() {} } => {}
+        () = end(&mut lanes) => {}
         failed = pacer.run() => failed?,
         () = watch.run(job.plan.timeout) => {}
     }
     let _ = job.news.send(News::Closing(desk.close()));
     Ok(())
+}
+
+/// Waits until all lanes have taken their last turn. One that panics would have been lost with what
+/// it counted: that must not pass for a result.
+async fn end(lanes: &mut JoinSet<()>) {
+    while let Some(ended) = lanes.join_next().await {
+        if let Err(failed) = ended
+            && failed.is_panic()
+        {
+            std::panic::resume_unwind(failed.into_panic());
+        }
+    }
 }
 
 /// Opens connections, some at a time: a listener's backlog is short. What is not open afterwards is

@@ -102,11 +102,10 @@ th { opacity: .75; }
 svg { width: 100%; height: auto; }
 svg text { font: 11px system-ui, sans-serif; fill: var(--ink); }
 .grid { stroke: var(--faint); fill: none; }
-.line { fill: none; stroke-width: 2; }
 .c0 { stroke: var(--c0); fill: var(--c0); } .c1 { stroke: var(--c1); fill: var(--c1); }
 .c2 { stroke: var(--c2); fill: var(--c2); } .c3 { stroke: var(--c3); fill: var(--c3); }
 .c4 { stroke: var(--c4); fill: var(--c4); } .c5 { stroke: var(--c5); fill: var(--c5); }
-.line { fill: none; }
+.line { fill: none; stroke-width: 2; }
 .key { display: inline-block; margin-right: 1em; }
 .key i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
 i.c0 { background: var(--c0); } i.c1 { background: var(--c1); } i.c2 { background: var(--c2); }

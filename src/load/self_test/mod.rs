@@ -30,8 +30,9 @@ pub use report::{Report, RowReport};
 pub use row::{Allowed, Fault, Row, RowTokens, Warmth};
 
 use self::setting::Setting;
-use super::plan::{Bounds, InvalidTarget, Plan};
+use super::plan::{Bounds, Plan};
 use super::supply::InvalidCredential;
+use super::target::InvalidTarget;
 use super::tokens::KeyError;
 use super::{LoadError, Progress, Summary, drive};
 use crate::dev::authorization_server::{self, MintError};
