@@ -30,11 +30,11 @@ pub(super) struct Collection<'a> {
 impl<'a> Collection<'a> {
     /// None yet.
     pub(super) fn new(plan: &'a Plan, times: Times) -> Self {
-        let kind = |name: &Box<str>| KindSummary { name: name.clone(), ..KindSummary::default() };
+        let kind = |name: &str| KindSummary { name: name.into(), ..KindSummary::default() };
         Self {
             plan,
             times,
-            kinds: plan.credentials.kinds().iter().map(kind).collect(),
+            kinds: plan.credentials.kinds().iter().map(|name| kind(name)).collect(),
             seconds: BTreeMap::new(),
             recent: BTreeMap::new(),
             statuses: Statuses::default(),

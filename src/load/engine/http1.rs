@@ -14,7 +14,6 @@ use super::lane::{Lane, PATIENCE_MIN};
 use super::message::Template;
 use super::tally::Answered;
 use super::turn::Turn;
-use super::watchdog::Expired;
 use crate::base::time;
 use crate::load::failure::Failure;
 use crate::load::supply::Credential;
@@ -48,7 +47,7 @@ async fn exchange(
     connection.prepare(template, turn.credential, lane.desk.credential(turn));
     let since = if turn.late { time::instant() } else { turn.start };
     let outcome = lane.watchdog.guard(since, connection.exchange()).await;
-    let outcome = outcome.unwrap_or_else(|Expired| Err(Failure::TimedOut));
+    let outcome = outcome.unwrap_or(Err(Failure::TimedOut));
     if !matches!(outcome, Ok((Head { keep_alive: true, .. }, _))) {
         connection.stream = None;
     }

@@ -12,7 +12,6 @@ use super::link::{Hold, Link};
 use super::message::Head;
 use super::tally::Answered;
 use super::turn::Turn;
-use super::watchdog::Expired;
 use crate::base::time;
 use crate::load::failure::Failure;
 use crate::load::supply::Credential;
@@ -58,7 +57,7 @@ impl Streams {
         let since = if turn.late { time::instant() } else { turn.start };
         let sending = send(&mut hold.sender, &self.head, credential);
         let outcome = self.lane.watchdog.guard(since, sending).await;
-        let outcome = outcome.unwrap_or_else(|Expired| Err(Broken::Stream(Failure::TimedOut)));
+        let outcome = outcome.unwrap_or(Err(Broken::Stream(Failure::TimedOut)));
         match &outcome {
             Err(Broken::Connection(_) | Broken::GoneAway) => self.ended = Some(hold.generation),
             Ok(_) | Err(Broken::Stream(_) | Broken::Refused) => self.held = Some(hold),

@@ -70,9 +70,8 @@ impl Pacer {
     /// Wakes those whose moment has come, and says when the next one is to be woken.
     fn wake(&self, now: Instant) -> Option<Instant> {
         let mut queue = self.queue();
-        while let Some((_, waker)) = queue.sleepers.pop_front_if(|(at, _)| *at <= now) {
-            waker.wake();
-        }
+        let due = queue.sleepers.partition_point(|(at, _)| *at <= now);
+        queue.sleepers.drain(..due).for_each(|(_, waker)| waker.wake());
         queue.sleepers.front().map(|(at, _)| *at)
     }
 
