@@ -37,7 +37,11 @@ impl Live {
     pub fn tell(&mut self, progress: &Progress) {
         let audience = self.audience;
         let text = match audience {
-            Audience::Terminal => format!("\r{}{CLEAR}", line(progress, Audience::Terminal)),
+            Audience::Terminal => {
+                // A line that wraps would not be taken back by the next one.
+                let line: String = line(progress, audience).chars().take(WIDTH).collect();
+                format!("\r{line}{CLEAR}")
+            }
             Audience::Log if !self.is_due(progress) => return,
             Audience::Log => format!("{}\n", line(progress, Audience::Log)),
         };
@@ -84,7 +88,7 @@ pub fn line(progress: &Progress, audience: Audience) -> String {
     };
     // Writing to a String does not fail.
     let _ = write!(line, " {phase} {}", shown(progress.elapsed));
-    if progress.phase != Phase::WarmUp {
+    if 0 < progress.answers + progress.errors {
         let _ = write!(line, "  {:.0}/s  p99 {}", progress.rate, shown(progress.p99));
         for (status, count) in progress.statuses.iter() {
             let _ = write!(line, "  {status}: {count}");
@@ -103,6 +107,8 @@ fn bar(done: f64) -> String {
 /// Erases to the end of the line, which the line before may have reached.
 const CLEAR: &str = "\x1b[K";
 const BAR_WIDTH: usize = 20;
+/// What a small terminal shows.
+const WIDTH: usize = 79;
 /// How often a plain line is written.
 const EVERY: Duration = Duration::from_secs(5);
 
@@ -134,7 +140,8 @@ mod tests {
 
     #[test]
     fn a_terminal_gets_a_bar() {
-        let line = line(&progress(Phase::WarmUp, 3), Audience::Terminal);
+        let nothing_yet = Progress { answers: 0, errors: 0, ..progress(Phase::WarmUp, 3) };
+        let line = line(&nothing_yet, Audience::Terminal);
         assert_eq!(line, "[##########----------] warm-up 3.00s");
     }
 

@@ -111,7 +111,7 @@ mod testing {
         let credentials =
             vec![Credential::bearer("good", 0).unwrap(), Credential::bearer("bad", 1).unwrap()];
         let supply = Supply::new(credentials, vec!["good".into(), "<bad>".into()]).unwrap();
-        let mut plan = Plan::new("http://a.test/x?y=<z>".parse().unwrap(), supply);
+        let mut plan = Plan::new("http://a.test/x?y=1&z".parse().unwrap(), supply);
         plan.pace = Pace::Open(40.0);
         plan
     }

@@ -147,7 +147,7 @@ fn whole(number: f64) -> u32 {
 const WIDTH: f64 = 760.0;
 const HEIGHT: f64 = 260.0;
 const LEFT: f64 = 56.0;
-const RIGHT: f64 = 14.0;
+const RIGHT: f64 = 22.0;
 const TOP: f64 = 22.0;
 const BOTTOM: f64 = 36.0;
 
@@ -171,7 +171,7 @@ mod tests {
         let mut plot = Plot::new(Axis::linear(10.0, "s"), Axis::linear(10.0, "ms"));
         plot.line("c0", [(0.0, 0.0), (10.0, 10.0), (99.0, 99.0)].into_iter());
         let svg = plot.svg("test");
-        assert!(svg.contains(r#"points="56.0,224.0 746.0,22.0 746.0,22.0""#), "{svg}");
+        assert!(svg.contains(r#"points="56.0,224.0 738.0,22.0 738.0,22.0""#), "{svg}");
         assert!(svg.starts_with("<svg ") && svg.ends_with("</svg>"));
     }
 }

@@ -126,7 +126,7 @@ mod tests {
         let (plan, summary) = (plan(), summary());
         let table = table(&report(&plan, &summary));
         for line in [
-            "target         http://a.test/x?y=<z>",
+            "target         http://a.test/x?y=1&z",
             "requests/s     16.0 (40 answers in 2.50s)",
             "due            45 at 40/s",
             "not started    4 (8.89%), no connection was free for them",
