@@ -159,8 +159,10 @@ impl Teller {
     /// Replaces the line that stands on a terminal.
     fn passing(&self, text: &str) {
         if self.is_terminal {
+            // A line that wraps would not be taken back by the next one.
+            let line: String = text.chars().take(WIDTH).collect();
             // Who cannot see it needs no progress.
-            let _ = write!(io::stderr(), "{CLEAR}{text}");
+            let _ = write!(io::stderr(), "{CLEAR}{line}");
         }
     }
 }
@@ -185,5 +187,7 @@ const DURATION: Duration = Duration::from_secs(5);
 /// As many as the gateway keeps open to an authorization server: with more, cold opaque tokens would
 /// measure handshakes of TCP.
 const CONNECTIONS: NonZeroUsize = NonZeroUsize::new(32).unwrap();
+/// What a small terminal shows.
+const WIDTH: usize = 79;
 /// To the start of the line, and away with what stands there (ECMA-48).
 const CLEAR: &str = "\r\x1b[2K";
