@@ -56,4 +56,5 @@ pub mod admin;
 pub mod server;
 // Floor 6: what is started from a command line.
 pub mod dev;
+pub mod load;
 pub mod cli;

@@ -9,6 +9,7 @@
 
 mod check;
 mod dev;
+mod load;
 mod online;
 mod probe;
 
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::load::{LOAD_EXAMPLE, LoadArguments};
 use crate::server;
 
 /// An OAuth 2.0 gateway: it lets a request through to an API only if its access token allows it.
@@ -44,6 +46,9 @@ enum Command {
     /// Check a configuration: every mistake at once, and what to write instead
     #[command(after_help = CHECK_EXAMPLE)]
     Check(CheckArguments),
+    /// Drive a gateway with tokens, and tell how fast and how reliably it answers
+    #[command(after_help = LOAD_EXAMPLE)]
+    Load(Box<LoadArguments>),
 }
 
 #[derive(Args, Debug)]
@@ -91,6 +96,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Run(RunArguments { config }) => server::run(&config),
         Command::Dev(DevArguments { port, show_config }) => dev::dev(port, show_config),
         Command::Check(CheckArguments { online, file }) => check::check(&file, online),
+        Command::Load(arguments) => load::load(&arguments),
     }
 }
 
@@ -176,6 +182,8 @@ mod tests {
             &["scopegate", "dev"],
             &["scopegate", "check", "a"],
             &["scopegate", "check", "--online", "a"],
+            &["scopegate", "load", "--url", "http://a/", "--token", "t", "--connections", "1"],
+            &["scopegate", "load", "--url", "http://a/", "--tokens", "f", "--rate", "5", "--json"],
         ] {
             assert!(Arguments::try_parse_from(good).is_ok(), "{good:?}");
         }

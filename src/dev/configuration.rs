@@ -1,11 +1,9 @@
 //! The configuration of `scopegate dev`: a text like any user's, compiled like any user's.
 
-use std::fs;
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
 
 use super::cast::{self, Cast};
+use super::folder::Folder;
 use crate::config::{self, Loaded, Problems, Source};
 use crate::oauth::Plaintext;
 
@@ -99,35 +97,16 @@ pub(super) enum CompileError {
 
 /// Compiles the text; the secrets lie in a folder of their own for as long as that takes.
 pub(super) fn compile(text: String, name: &str) -> Result<Loaded, CompileError> {
-    let folder = Folder::create(name).map_err(CompileError::Folder)?;
+    let folder = Folder::create(&folder_name(name)).map_err(CompileError::Folder)?;
     for member in Cast::ALL {
         folder.write(member.id, member.secret).map_err(CompileError::Folder)?;
     }
-    let source = Source { path: folder.0.join("scopegate.toml"), text };
+    let source = Source { path: folder.path().join("scopegate.toml"), text };
     config::parse(vec![source], Plaintext::Allowed).map_err(CompileError::Problems)
 }
 
-/// A temporary folder that nobody else can look into; gone when dropped.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn create(name: &str) -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("scopegate-dev-{name}"));
-        // It must not exist: whoever made it before us could look into it.
-        fs::DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
-    }
-
-    fn write(&self, file: &str, text: &str) -> io::Result<()> {
-        fs::write(self.0.join(Path::new(file)), text)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        // Nothing is left to do about a folder that cannot be removed.
-        let _ = fs::remove_dir_all(&self.0);
-    }
+fn folder_name(name: &str) -> String {
+    format!("scopegate-dev-{name}")
 }
 
 #[cfg(test)]
@@ -150,13 +129,13 @@ mod tests {
         let loaded = compiled(&name).unwrap();
         assert_eq!(loaded.warnings, []);
         assert_eq!(loaded.config.routes.len(), 4);
-        assert!(!std::env::temp_dir().join(format!("scopegate-dev-{name}")).exists());
+        assert!(!std::env::temp_dir().join(folder_name(&name)).exists());
     }
 
     #[test]
     fn a_folder_that_exists_is_not_used() {
         let name = format!("taken-{}", std::process::id());
-        let taken = Folder::create(&name).unwrap();
+        let taken = Folder::create(&folder_name(&name)).unwrap();
         assert!(matches!(compiled(&name), Err(CompileError::Folder(_))));
         drop(taken);
     }

@@ -10,9 +10,10 @@
 pub mod authorization_server;
 mod cast;
 mod configuration;
+pub(crate) mod folder;
 mod loopback;
 mod narrate;
-mod ready;
+pub(crate) mod ready;
 pub mod sample_api;
 mod story;
 

@@ -12,7 +12,7 @@ use crate::base::net::ListenAddress;
 
 /// Asks `/readyz` of the admin listener until it says yes, for a bounded time: after it the story
 /// is told nevertheless, and the lines themselves show what is wrong.
-pub(super) async fn wait(admin: Option<&ListenAddress>) {
+pub(crate) async fn wait(admin: Option<&ListenAddress>) {
     let Some(ListenAddress::Tcp(address)) = admin else {
         return;
     };

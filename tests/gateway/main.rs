@@ -35,6 +35,8 @@ mod invariants;
 mod jwt;
 mod keys;
 mod life;
+mod load;
+mod load_tokens;
 mod methods;
 mod principals;
 mod scopes_and_claims;

@@ -97,9 +97,10 @@ impl SigningKey {
         Ok(Self { private, public: DecodingKey::from_jwk(&jwk)?, jwk, key_id })
     }
 
-    /// The JWK Set (RFC 7517 §5), with the public half alone.
-    pub(super) fn key_set(&self) -> Value {
-        json!({ "keys": [self.jwk] })
+    /// The JWK Set (RFC 7517 §5), with the public half alone, and the keys of `others` behind it.
+    pub(super) fn key_set(&self, others: &[Value]) -> Value {
+        let keys = std::iter::once(json!(self.jwk)).chain(others.iter().cloned());
+        json!({ "keys": keys.collect::<Vec<_>>() })
     }
 
     /// Signs a token that says `facts`.
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn the_key_set_shows_the_public_half_alone() {
-        let set = SigningKey::generate().unwrap().key_set();
+        let set = SigningKey::generate().unwrap().key_set(&[]);
         let key = set["keys"][0].as_object().unwrap();
         let mut names: Vec<&str> = key.keys().map(String::as_str).collect();
         names.sort_unstable();

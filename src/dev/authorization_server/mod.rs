@@ -9,6 +9,7 @@
 //! * Every request is answered by a plain function of state, request and time.
 
 mod answer;
+mod calls;
 mod client;
 mod form;
 mod introspection;
@@ -25,6 +26,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use serde_json::{Value, json};
 
+pub use calls::CallCounts;
 pub use client::{RegisteredClient, TokenFormat};
 pub use mint::{MintError, TokenFacts, tampered};
 
@@ -34,6 +36,7 @@ use crate::dev::narrate::STORY;
 use crate::oauth::{Audience, RawToken};
 
 use answer::OAuthError;
+use calls::Calls;
 use client::Registry;
 use mint::SigningKey;
 use store::Store;
@@ -45,8 +48,17 @@ pub struct AuthorizationServer {
     _server: Loopback,
 }
 
+/// Under which name a server goes, and which keys it vouches for beside its own.
+#[derive(Debug, Default)]
+pub struct Identity {
+    /// Its issuer identifier; absent: `http://127.0.0.1:PORT`.
+    pub issuer: Option<String>,
+    /// JWKs of others, which its key set has too: what they sign counts as the server's.
+    pub keys: Vec<Value>,
+}
+
 /// A name that nobody can guess.
-pub(super) fn random_name() -> Result<String, MintError> {
+pub(crate) fn random_name() -> Result<String, MintError> {
     mint::random_text::<16>()
 }
 
@@ -80,13 +92,30 @@ impl AuthorizationServer {
         clients: Vec<RegisteredClient>,
         resources: Vec<Audience>,
     ) -> Result<Self, StartError> {
+        Self::start_as(Identity::default(), clients, resources).await
+    }
+
+    /// Starts it under another name than its address: a gateway that trusts it is then told where
+    /// its endpoints are.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start_as(
+        identity: Identity,
+        clients: Vec<RegisteredClient>,
+        resources: Vec<Audience>,
+    ) -> Result<Self, StartError> {
         let port = Port::take().await.map_err(StartError::Port)?;
+        let base = format!("http://{}", port.address());
         let state = Arc::new(State {
-            issuer: format!("http://{}", port.address()),
+            issuer: identity.issuer.unwrap_or_else(|| base.clone()),
+            base,
             key: SigningKey::generate().map_err(StartError::Key)?,
+            other_keys: identity.keys,
             clients: Registry::new(clients),
             resources,
             store: Mutex::default(),
+            calls: Calls::default(),
         });
         let answering = Arc::clone(&state);
         let server =
@@ -94,9 +123,24 @@ impl AuthorizationServer {
         Ok(Self { state, _server: server })
     }
 
-    /// Its issuer identifier, `http://127.0.0.1:PORT`.
+    /// Its issuer identifier, `http://127.0.0.1:PORT` unless it was started under another name.
     pub fn issuer(&self) -> &str {
         &self.state.issuer
+    }
+
+    /// The URL of its key set.
+    pub fn jwks_uri(&self) -> String {
+        self.state.at(JWKS)
+    }
+
+    /// The URL of its introspection endpoint.
+    pub fn introspection_endpoint(&self) -> String {
+        self.state.at(INTROSPECTION)
+    }
+
+    /// How often it has been called so far.
+    pub fn calls(&self) -> CallCounts {
+        self.state.calls.counts()
     }
 
     /// Signs a JWT that says `facts`, whatever they are.
@@ -119,19 +163,24 @@ impl AuthorizationServer {
 #[derive(Debug)]
 struct State {
     issuer: String,
+    /// `http://127.0.0.1:PORT`.
+    base: String,
     key: SigningKey,
+    other_keys: Vec<Value>,
     clients: Registry,
     resources: Vec<Audience>,
     store: Mutex<Store>,
+    calls: Calls,
 }
 
 impl State {
     fn answer(&self, request: &Request<Bytes>, now: UnixSeconds) -> Response<Full<Bytes>> {
+        self.calls.count(request.uri().path());
         let is_get = request.method() == Method::GET;
         let is_post = request.method() == Method::POST;
         match request.uri().path() {
             METADATA | OPENID_CONFIGURATION if is_get => answer::public(&self.metadata()),
-            JWKS if is_get => answer::public(&self.key.key_set()),
+            JWKS if is_get => answer::public(&self.key.key_set(&self.other_keys)),
             METADATA | OPENID_CONFIGURATION | JWKS => answer::only("GET"),
             TOKEN if is_post => self.token(request, now),
             INTROSPECTION if is_post => self.introspection(request, now),
@@ -143,7 +192,7 @@ impl State {
 
     /// RFC 8414 §2; it answers OpenID discovery too, for clients that know no other.
     fn metadata(&self) -> Value {
-        let at = |path: &str| format!("{}{path}", self.issuer);
+        let at = |path: &str| self.at(path);
         let ways = ["client_secret_basic", "client_secret_post"];
         json!({
             "issuer": self.issuer,
@@ -158,6 +207,10 @@ impl State {
             "introspection_endpoint_auth_methods_supported": ways,
             "revocation_endpoint_auth_methods_supported": ways,
         })
+    }
+
+    fn at(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
     }
 
     fn opaque(&self, facts: TokenFacts, now: UnixSeconds) -> Result<String, OAuthError> {
@@ -212,10 +265,13 @@ mod tests {
     pub(super) fn state() -> State {
         State {
             issuer: "http://127.0.0.1:1".into(),
+            base: "http://127.0.0.1:1".into(),
             key: SigningKey::generate().unwrap(),
+            other_keys: Vec::new(),
             clients: Registry::new(clients()),
             resources: resources(),
             store: Mutex::default(),
+            calls: Calls::default(),
         }
     }
 
@@ -262,6 +318,18 @@ mod tests {
                 assert_eq!(status, 401, "{name} asks who it is");
             }
         }
+    }
+
+    #[tokio::test]
+    async fn under_another_name_it_vouches_for_the_keys_of_others_and_counts_who_asks() {
+        let key = json!({ "kty": "OKP", "kid": "other" });
+        let identity = Identity { issuer: Some("https://as.test".into()), keys: vec![key] };
+        let server = AuthorizationServer::start_as(identity, clients(), resources()).await.unwrap();
+        assert_eq!(server.issuer(), "https://as.test");
+        let address = server.state.base.strip_prefix("http://").unwrap().parse().unwrap();
+        let request = "GET /jwks HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
+        assert!(raw(address, request.as_bytes()).await.contains(r#""kid":"other""#));
+        assert_eq!(server.calls(), CallCounts { jwks: 1, ..CallCounts::default() });
     }
 
     #[test]
