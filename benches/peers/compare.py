@@ -164,31 +164,10 @@ def by_open_loop(row, options, seconds, rate):
         tokens = ["--tokens", str(some)]
     report = json.loads(generate([program("scopegate"), "load", "--url", f"http://127.0.0.1:{row.port}{row.path}", *tokens, "--connections",
                                   str(options.connections), "--duration", f"{seconds}s", "--rate", str(max(1, round(rate))), "--json"]))
-    statuses = {int(status): count for status, count in (find(report, "statuses") or {}).items()}
-    answers = sum(statuses.values())
-    refused = sum(count for status, count in statuses.items() if status >= 400)
-    failures = find(report, "failures") or find(report, "errors") or 0
-    failed = sum(failures.values()) if isinstance(failures, dict) else failures
-    return {"requests": answers, "refused": refused, "errors": f"{failed} failed" if failed else "", "rps": answers / seconds,
-            "p50": latency(report, "p50"), "p99": latency(report, "p99")}
-
-
-def find(report, name):
-    """The outermost member of that name."""
-    levels = [report]
-    while levels:
-        for one in levels:
-            if isinstance(one, dict) and name in one:
-                return one[name]
-        levels = [below for one in levels for below in (one.values() if isinstance(one, dict) else one if isinstance(one, list) else [])]
-
-
-def latency(report, name):
-    """In milliseconds, whatever the unit in the member's name."""
-    for unit, factor in UNIT_MS.items():
-        if (value := find(report, f"{name}_{unit}")) is not None:
-            return value * factor
-    sys.exit(f"scopegate load says no {name}: {report}")
+    refused = sum(count for status, count in report["statuses"].items() if status >= "400")
+    unserved = {"failed": report["errors"]["total"], "not begun": report["schedule"]["not_started"]}
+    return {"requests": report["answers"], "refused": refused, "rps": report["rps"], "p50": report["latency_ms"]["p50"],
+            "p99": report["latency_ms"]["p99"], "errors": ", ".join(f"{count} {what}" for what, count in unserved.items() if count)}
 
 
 def check_status(name, row):
