@@ -114,6 +114,7 @@ impl ClientCredentials {
             parameters: self.parameters(),
             client: &authentication,
             issuer: &issuer.map_err(|_| FetchError::Endpoint)?,
+            token_endpoint: Some(&self.endpoint),
             now: time::now().unix,
         };
         read(&client.post(request).await.map_err(|failure| match failure {
