@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::pace::StreamExecutor;
+use super::parked::{Parked, park};
 use super::phase::PhaseReceiver;
 use super::transport::{Activity, Transport};
 use super::watchdog::{Expiry, Watchdog};
@@ -96,7 +97,7 @@ struct Door {
 /// A connection on which requests are served.
 struct Serving<'a> {
     door: &'a Door,
-    activity: &'a Activity,
+    activity: &'a Arc<Activity>,
     limits: ListenerLimits,
     phase: PhaseReceiver,
 }
@@ -106,34 +107,72 @@ impl Serving<'_> {
     where
         S::Future: Send,
     {
+        let (mut transport, mut service) = (transport, service);
+        let status = loop {
+            let (expiry, parts) = self.http1_until_it_rests(transport, service).await;
+            (transport, service) = (parts.io, parts.service);
+            let still_for = match expiry {
+                None => break transport.held_back(),
+                Some(Expiry::HeadTooSlow) => break Some(StatusCode::REQUEST_TIMEOUT),
+                Some(Expiry::Stalled) => break None,
+                Some(Expiry::Idle(still_for)) => still_for,
+            };
+            let mut io = transport.into_inner();
+            let bytes = match self.rest(io.inner_mut(), parts.read_buf, still_for).await {
+                Parked::Woken(bytes) => bytes,
+                Parked::Over => return close(io.into_inner(), None).await,
+            };
+            transport = Transport::new(io, bytes, Protocol::Http1, Arc::clone(self.activity));
+        };
+        let answer = status.map(|status| self.door.gateway.unparsed(&self.door.connection, status));
+        close(transport.into_inner().into_inner(), answer.as_deref()).await;
+    }
+
+    /// Serves until the connection ends, or nothing is asked for.
+    ///
+    /// The HTTP state is boxed: it is given back while the connection is parked.
+    async fn http1_until_it_rests<I: Stream, S: Handling>(
+        &mut self,
+        transport: Transport<TokioIo<I>>,
+        service: S,
+    ) -> (Option<Expiry>, http1::Parts<Transport<TokioIo<I>>, S>)
+    where
+        S::Future: Send,
+    {
         let mut builder = http1::Builder::new();
         builder
             .header_read_timeout(None)
             .max_buf_size(self.limits.header_max.max(HTTP1_BUFFER_MIN_BYTES))
             .max_header_size(self.limits.header_max);
-        let mut connection = builder.serve_connection(transport, service);
+        let mut connection = Box::new(builder.serve_connection(transport, service));
         let mut watchdog = pin!(Watchdog::new(self.activity, &self.limits));
         let expiry = poll_fn(|context| {
-            if Pin::new(&mut connection).poll(context).is_ready() {
+            if Pin::new(&mut *connection).poll(context).is_ready() {
                 return Poll::Ready(None);
             }
             if self.phase.poll_draining(context) {
-                Pin::new(&mut connection).graceful_shutdown();
-                if Pin::new(&mut connection).poll(context).is_ready() {
+                Pin::new(&mut *connection).graceful_shutdown();
+                if Pin::new(&mut *connection).poll(context).is_ready() {
                     return Poll::Ready(None);
                 }
             }
             watchdog.as_mut().poll_expiry(context).map(Some)
         })
         .await;
-        let transport = connection.into_parts().io;
-        let status = match expiry {
-            None => transport.held_back(),
-            Some(Expiry::HeadTooSlow) => Some(StatusCode::REQUEST_TIMEOUT),
-            Some(Expiry::Idle | Expiry::Stalled) => None,
-        };
-        let answer = status.map(|status| self.door.gateway.unparsed(&self.door.connection, status));
-        close(transport.into_inner().into_inner(), answer.as_deref()).await;
+        (expiry, connection.into_parts())
+    }
+
+    /// Waits for the next request's first bytes. What hyper had read of one is given back to it.
+    async fn rest<I: Stream>(
+        &mut self,
+        io: &mut I,
+        read_ahead: Bytes,
+        still_for: Duration,
+    ) -> Parked {
+        if !read_ahead.is_empty() {
+            return Parked::Woken(read_ahead);
+        }
+        park(io, &mut self.phase, self.limits.idle_timeout.saturating_sub(still_for)).await
     }
 
     async fn http2<I: Stream, S: Handling>(

@@ -10,6 +10,7 @@ mod connection;
 mod impatient;
 mod listen;
 mod pace;
+mod parked;
 mod phase;
 mod run;
 mod transport;

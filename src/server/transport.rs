@@ -56,14 +56,14 @@ impl Activity {
     }
 
     /// All that was handed over has been written.
-    fn flushed(&self) {
+    pub(super) fn flushed(&self) {
         if !self.is_busy() {
             self.answer_under_way.store(false, Relaxed);
         }
     }
 
     /// Whether what is written now may be a part of a request's answer.
-    fn is_answering(&self) -> bool {
+    pub(super) fn is_answering(&self) -> bool {
         self.answer_under_way.load(Relaxed)
     }
 
