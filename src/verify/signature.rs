@@ -4,18 +4,20 @@
 //! and [`MacSecret`] a [`MacAlgorithm`], so that a public key used as a MAC secret (RFC 8725
 //! §2.1) is not a mistake that a check prevents but a program that does not compile.
 //!
-//! jsonwebtoken checks all of them but ES512, which it lacks and aws-lc-rs has; below both lies
-//! the same library. A signature of another length than the algorithm's, in DER, or with r or s
-//! zero is refused there, and the tests here hold it to that.
+//! Why not jsonwebtoken, which signs our assertions: it takes a key apart anew for every check, and
+//! lacks ES512. aws-lc-rs, which lies below it, keeps a key parsed. A signature of another length
+//! than the algorithm's, in DER, or with r or s zero is refused there, and the tests here hold it
+//! to that.
 
 use std::fmt;
 
+use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ParsedPublicKey,
-    VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
+    ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384,
+    RSA_PKCS1_2048_8192_SHA512, RSA_PSS_2048_8192_SHA256, RSA_PSS_2048_8192_SHA384,
+    RSA_PSS_2048_8192_SHA512, VerificationAlgorithm,
 };
-use jsonwebtoken::DecodingKey;
-use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 
 use crate::base::secret::Secret;
 use crate::oauth::{MacAlgorithm, SignatureAlgorithm};
@@ -28,18 +30,60 @@ pub(super) enum Curve {
     P521,
 }
 
-/// A public key that is good enough to be used.
-pub(super) enum PublicKey {
+/// A public key that is good enough to be used, parsed for each algorithm that it serves.
+pub(super) struct PublicKey {
+    kind: Kind,
+    parsed: Box<[(SignatureAlgorithm, ParsedPublicKey)]>,
+}
+
+/// A type of key. What it can serve (RFC 7518 §3.1) follows from it alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Kind {
     /// 2048 to 8192 bits.
-    Rsa(DecodingKey),
-    /// A point on P-256.
-    P256(DecodingKey),
-    /// A point on P-384.
-    P384(DecodingKey),
-    /// A point on P-521.
-    P521(Box<ParsedPublicKey>),
+    Rsa,
+    /// A point on that curve.
+    Ec(Curve),
     /// 32 bytes.
-    Ed25519(DecodingKey),
+    Ed25519,
+}
+
+impl Kind {
+    const fn algorithms(self) -> &'static [SignatureAlgorithm] {
+        use SignatureAlgorithm as A;
+        match self {
+            Self::Rsa => &[A::Rs256, A::Rs384, A::Rs512, A::Ps256, A::Ps384, A::Ps512],
+            Self::Ec(Curve::P256) => &[A::Es256],
+            Self::Ec(Curve::P384) => &[A::Es384],
+            Self::Ec(Curve::P521) => &[A::Es512],
+            Self::Ed25519 => &[A::EdDsa],
+        }
+    }
+
+    fn key(self, bytes: &[u8]) -> Option<PublicKey> {
+        let parse = |algorithm: &SignatureAlgorithm| {
+            let parsed = ParsedPublicKey::new(checker(*algorithm), bytes).ok()?;
+            Some((*algorithm, parsed))
+        };
+        let parsed = self.algorithms().iter().map(parse).collect::<Option<_>>()?;
+        Some(PublicKey { kind: self, parsed })
+    }
+}
+
+/// ECDSA signatures are r and s of fixed length, as JOSE has them (RFC 7518 §3.4).
+fn checker(algorithm: SignatureAlgorithm) -> &'static dyn VerificationAlgorithm {
+    use SignatureAlgorithm as A;
+    match algorithm {
+        A::Rs256 => &RSA_PKCS1_2048_8192_SHA256,
+        A::Rs384 => &RSA_PKCS1_2048_8192_SHA384,
+        A::Rs512 => &RSA_PKCS1_2048_8192_SHA512,
+        A::Ps256 => &RSA_PSS_2048_8192_SHA256,
+        A::Ps384 => &RSA_PSS_2048_8192_SHA384,
+        A::Ps512 => &RSA_PSS_2048_8192_SHA512,
+        A::Es256 => &ECDSA_P256_SHA256_FIXED,
+        A::Es384 => &ECDSA_P384_SHA384_FIXED,
+        A::Es512 => &ECDSA_P521_SHA512_FIXED,
+        A::EdDsa => &ED25519,
+    }
 }
 
 impl PublicKey {
@@ -50,45 +94,32 @@ impl PublicKey {
         let bits = modulus.len() * 8 - leading_zeros(modulus);
         let is_odd = exponent.last().is_some_and(|byte| byte % 2 == 1);
         let is_fit = is_odd && exponent != [1] && exponent.len() <= RSA_EXPONENT_MAX_BYTES;
-        let key = || Self::Rsa(DecodingKey::from_rsa_raw_components(modulus, exponent));
-        (is_fit && (RSA_MIN_BITS..=RSA_MAX_BITS).contains(&bits)).then(key)
+        let fits = is_fit && (RSA_MIN_BITS..=RSA_MAX_BITS).contains(&bits);
+        fits.then(|| Kind::Rsa.key(&rsa_public_key(modulus, exponent)))?
     }
 
     /// A point of whole coordinates (RFC 7518 §6.2.1.2) that lies on the curve.
     pub(super) fn ec(curve: Curve, x: &[u8], y: &[u8]) -> Option<Self> {
-        let (length, algorithm): (usize, &'static dyn VerificationAlgorithm) = match curve {
-            Curve::P256 => (32, &ECDSA_P256_SHA256_FIXED),
-            Curve::P384 => (48, &ECDSA_P384_SHA384_FIXED),
-            Curve::P521 => (66, &ECDSA_P521_SHA512_FIXED),
+        let length = match curve {
+            Curve::P256 => 32,
+            Curve::P384 => 48,
+            Curve::P521 => 66,
         };
         if x.len() != length || y.len() != length {
             return None;
         }
         // SEC 1 §2.3.3: the uncompressed form.
-        let point = [&[4], x, y].concat();
-        let parsed = ParsedPublicKey::new(algorithm, &point).ok()?;
-        Some(match curve {
-            Curve::P256 => Self::P256(DecodingKey::from_ec_der(&point)),
-            Curve::P384 => Self::P384(DecodingKey::from_ec_der(&point)),
-            Curve::P521 => Self::P521(Box::new(parsed)),
-        })
+        Kind::Ec(curve).key(&[&[4], x, y].concat())
     }
 
     /// An Ed25519 key (RFC 8037 §2).
     pub(super) fn ed25519(x: &[u8]) -> Option<Self> {
-        (x.len() == 32).then(|| Self::Ed25519(DecodingKey::from_ed_der(x)))
+        Kind::Ed25519.key(x)
     }
 
-    /// What a key of this type can serve (RFC 7518 §3.1).
+    /// What a key of this type can serve.
     pub(super) const fn algorithms(&self) -> &'static [SignatureAlgorithm] {
-        use SignatureAlgorithm as A;
-        match self {
-            Self::Rsa(_) => &[A::Rs256, A::Rs384, A::Rs512, A::Ps256, A::Ps384, A::Ps512],
-            Self::P256(_) => &[A::Es256],
-            Self::P384(_) => &[A::Es384],
-            Self::P521(_) => &[A::Es512],
-            Self::Ed25519(_) => &[A::EdDsa],
-        }
+        self.kind.algorithms()
     }
 
     /// Whether the signature over `message` is good. False, whatever the signature, where the
@@ -99,57 +130,61 @@ impl PublicKey {
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        use SignatureAlgorithm as A;
-        use jsonwebtoken::Algorithm as J;
-        match (self, algorithm) {
-            (Self::Rsa(key), A::Rs256) => check(J::RS256, key, message, signature),
-            (Self::Rsa(key), A::Rs384) => check(J::RS384, key, message, signature),
-            (Self::Rsa(key), A::Rs512) => check(J::RS512, key, message, signature),
-            (Self::Rsa(key), A::Ps256) => check(J::PS256, key, message, signature),
-            (Self::Rsa(key), A::Ps384) => check(J::PS384, key, message, signature),
-            (Self::Rsa(key), A::Ps512) => check(J::PS512, key, message, signature),
-            (Self::P256(key), A::Es256) => check(J::ES256, key, message, signature),
-            (Self::P384(key), A::Es384) => check(J::ES384, key, message, signature),
-            (Self::P521(key), A::Es512) => key.verify_sig(message, signature).is_ok(),
-            (Self::Ed25519(key), A::EdDsa) => check(J::EdDSA, key, message, signature),
-            (
-                Self::Rsa(_) | Self::P256(_) | Self::P384(_) | Self::P521(_) | Self::Ed25519(_),
-                _,
-            ) => false,
-        }
+        let found = self.parsed.iter().find(|(served, _)| *served == algorithm);
+        found.is_some_and(|(_, key)| key.verify_sig(message, signature).is_ok())
     }
 }
 
 impl fmt::Debug for PublicKey {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Rsa(_) => "PublicKey(RSA)",
-            Self::P256(_) => "PublicKey(P-256)",
-            Self::P384(_) => "PublicKey(P-384)",
-            Self::P521(_) => "PublicKey(P-521)",
-            Self::Ed25519(_) => "PublicKey(Ed25519)",
-        })
+        write!(formatter, "PublicKey({:?})", self.kind)
     }
 }
 
+/// `RSAPublicKey` of RFC 8017 appendix A.1.1 in DER.
+fn rsa_public_key(modulus: &[u8], exponent: &[u8]) -> Vec<u8> {
+    const INTEGER: u8 = 2;
+    const SEQUENCE: u8 = 0x30;
+    // A first bit that is set would make the number negative.
+    let positive = |number: &[u8]| match number.first() {
+        Some(first) if *first < 0x80 => number.to_vec(),
+        _ => [&[0], number].concat(),
+    };
+    let numbers = [modulus, exponent].map(|number| der(INTEGER, &positive(number)));
+    der(SEQUENCE, &numbers.concat())
+}
+
+/// A tag, the length of what follows, and that (X.690 §8.1). At most 64 KiB.
+fn der(tag: u8, content: &[u8]) -> Vec<u8> {
+    let [high, low] = u16::try_from(content.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let head: &[u8] = match (high, low) {
+        (0, ..0x80) => &[tag, low],
+        (0, _) => &[tag, 0x81, low],
+        _ => &[tag, 0x82, high, low],
+    };
+    [head, content].concat()
+}
+
 /// A secret that an authorization server shares with us. It never meets a public key.
-pub(super) struct MacSecret(DecodingKey);
+pub(super) struct MacSecret([hmac::Key; 3]);
 
 impl MacSecret {
     /// Takes the secret from the configuration, which has seen to its length (RFC 7518 §3.2).
     pub(super) fn new(secret: &Secret) -> Self {
-        Self(DecodingKey::from_secret(secret.expose().as_bytes()))
+        let algorithms = [hmac::HMAC_SHA256, hmac::HMAC_SHA384, hmac::HMAC_SHA512];
+        let secret = secret.expose().as_bytes();
+        Self(algorithms.map(|algorithm| hmac::Key::new(algorithm, secret)))
     }
 
     /// Whether the code over `message` is good; compared in constant time.
     pub(super) fn verify(&self, algorithm: MacAlgorithm, message: &[u8], code: &[u8]) -> bool {
-        use jsonwebtoken::Algorithm as J;
-        let algorithm = match algorithm {
-            MacAlgorithm::Hs256 => J::HS256,
-            MacAlgorithm::Hs384 => J::HS384,
-            MacAlgorithm::Hs512 => J::HS512,
+        let [hs256, hs384, hs512] = &self.0;
+        let key = match algorithm {
+            MacAlgorithm::Hs256 => hs256,
+            MacAlgorithm::Hs384 => hs384,
+            MacAlgorithm::Hs512 => hs512,
         };
-        check(algorithm, &self.0, message, code)
+        hmac::verify(key, message, code).is_ok()
     }
 }
 
@@ -157,18 +192,6 @@ impl fmt::Debug for MacSecret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("MacSecret(…)")
     }
-}
-
-/// The library refuses a key of another family; the provider is named, so that nobody can install
-/// another one for the whole process.
-fn check(
-    algorithm: jsonwebtoken::Algorithm,
-    key: &DecodingKey,
-    message: &[u8],
-    sig: &[u8],
-) -> bool {
-    (DEFAULT_PROVIDER.verifier_factory)(&algorithm, key)
-        .is_ok_and(|verifier| verifier.verify(message, &sig.to_vec()).is_ok())
 }
 
 fn significant(bytes: &[u8]) -> &[u8] {
