@@ -22,8 +22,7 @@
 
 mod balance;
 mod connect;
-mod gate;
-mod link;
+mod http1;
 mod message;
 mod patience;
 mod pool;
@@ -47,7 +46,7 @@ use crate::config::{self, tls};
 use crate::policy::Permit;
 use crate::reject::UpstreamFailure;
 use connect::{Protocol, Security, Target, connect, resolve};
-use link::Link;
+use http1::Link;
 use pool::{InFlight, Line, Pool};
 use quota::Quota;
 
@@ -272,7 +271,7 @@ impl Upstream {
         match protocol {
             Protocol::Http1 => {
                 pool.speaks_http1(at);
-                Link::start(stream, self.settings.timeouts.idle).await.map(Line::Http1)
+                Ok(Line::Http1(Link::start(stream, self.settings.timeouts.idle)))
             }
             Protocol::Http2 => {
                 let sender = timeout_at(deadline, stream::start(stream))

@@ -1,0 +1,284 @@
+//! A request on its way to the upstream: its head, then its body as it comes.
+//!
+//! Head and short frames are gathered into one buffer and sent in one piece; a long frame is sent
+//! from where it stands. No frame is asked for before the last one has left, so an upstream that
+//! does not read holds its caller back.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf as _, Bytes};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
+    HOST, MAX_FORWARDS, SET_COOKIE, TE, TRAILER, TRANSFER_ENCODING,
+};
+use http::{HeaderMap, HeaderName, Request};
+use http_body::{Body as _, Frame};
+use tokio::io::AsyncWrite;
+
+use super::head::{self, Framing, write_field, write_number};
+use crate::body::Body;
+
+/// The sending side of a connection; its buffer outlives a request.
+#[derive(Default)]
+pub(super) struct Upload {
+    /// Gathered bytes, and how many of them were sent.
+    out: Vec<u8>,
+    sent: usize,
+    /// A long frame, which follows them.
+    piece: Bytes,
+    stage: Stage,
+    /// Trailers that the head has announced.
+    announced: Vec<HeaderName>,
+    /// Whether a frame of the body was taken, so that the request is not whole any more.
+    is_body_taken: bool,
+    has_sent: bool,
+    needs_flush: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+enum Stage {
+    /// The body has not been asked for yet: its first frame may travel with the head.
+    Fresh(Framing),
+    Body(Framing),
+    /// Everything stands in the buffers.
+    Whole,
+    /// The upstream takes no more of it.
+    Broken,
+    #[default]
+    Idle,
+}
+
+/// The request's own body broke off.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct BodyBroke;
+
+impl Upload {
+    /// Writes the head of a request, which is sent with the first poll.
+    pub(super) fn begin(&mut self, request: &Request<Body>) {
+        let framing = Framing::of(request.body());
+        self.out.clear();
+        self.sent = 0;
+        head::write(&mut self.out, request, framing);
+        self.announced = match framing {
+            Framing::Chunked => announced(request.headers()),
+            Framing::Nothing | Framing::Length(_) => Vec::new(),
+        };
+        self.stage = match framing {
+            Framing::Nothing => Stage::Whole,
+            framing => Stage::Fresh(framing),
+        };
+        (self.is_body_taken, self.has_sent) = (false, false);
+    }
+
+    /// Whether everything was sent.
+    pub(super) fn is_over(&self) -> bool {
+        self.stage == Stage::Whole && !self.has_unsent() && !self.needs_flush
+    }
+
+    /// Whether more of it is to be sent.
+    pub(super) fn goes_on(&self) -> bool {
+        !matches!(self.stage, Stage::Broken | Stage::Idle) && !self.is_over()
+    }
+
+    /// Whether the request is as it was: nothing of its body was taken.
+    pub(super) const fn has_left_the_body(&self) -> bool {
+        !self.is_body_taken
+    }
+
+    /// Whether the upstream may have seen any of it.
+    pub(super) const fn has_sent(&self) -> bool {
+        self.has_sent
+    }
+
+    /// Keeps no more memory than an idle connection should.
+    pub(super) fn rest(&mut self) {
+        self.out.clear();
+        self.out.shrink_to(OUT_KEPT_BYTES);
+        self.piece = Bytes::new();
+        self.stage = Stage::Idle;
+    }
+
+    /// Sends what can be sent now. Ready once that is everything, or the upstream takes no more:
+    /// an answer may have come all the same.
+    ///
+    /// # Errors
+    /// When the body breaks off.
+    pub(super) fn poll_send(
+        &mut self,
+        body: &mut Body,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), BodyBroke>> {
+        while self.goes_on() {
+            let is_waiting = self.poll_gather(body, cx)?.is_pending();
+            if is_waiting && let Stage::Fresh(framing) = self.stage {
+                // The caller's connection hands the body over once this task has waited: one more
+                // turn, and the first frame travels with the head.
+                self.stage = Stage::Body(framing);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if ready!(self.poll_write(stream, cx)).is_err() {
+                self.stage = Stage::Broken;
+            }
+            if is_waiting && self.stage != Stage::Broken {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes frames as long as they are there and there is room. Pending: the body was asked for
+    /// one and has none now.
+    fn poll_gather(
+        &mut self,
+        body: &mut Body,
+        cx: &mut Context<'_>,
+    ) -> Result<Poll<()>, BodyBroke> {
+        while let Stage::Fresh(framing) | Stage::Body(framing) = self.stage {
+            if !self.piece.is_empty() || GATHERED_MAX_BYTES <= self.out.len() {
+                break;
+            }
+            let Poll::Ready(frame) = Pin::new(&mut *body).poll_frame(cx) else {
+                return Ok(Poll::Pending);
+            };
+            self.is_body_taken = true;
+            let frame = frame.transpose().map_err(|_| BodyBroke)?;
+            self.stage = self.put(framing, frame)?;
+        }
+        Ok(Poll::Ready(()))
+    }
+
+    /// Puts a frame, or the body's end, behind what is there.
+    fn put(&mut self, framing: Framing, frame: Option<Frame<Bytes>>) -> Result<Stage, BodyBroke> {
+        let frame = frame.map(Frame::into_data);
+        match (framing, frame) {
+            (Framing::Length(left), Some(Ok(data))) => {
+                let left = left.checked_sub(data.len() as u64).ok_or(BodyBroke)?;
+                self.push(data);
+                let framing = Framing::Length(left);
+                Ok(if left == 0 { Stage::Whole } else { Stage::Body(framing) })
+            }
+            // RFC 9112 §8: less than it said is no end.
+            (Framing::Length(left), _) if left > 0 => Err(BodyBroke),
+            (Framing::Chunked, Some(Ok(data))) => {
+                self.put_chunk(data);
+                Ok(Stage::Body(framing))
+            }
+            (Framing::Chunked, end) => {
+                let trailers =
+                    end.and_then(Result::err).and_then(|frame| frame.into_trailers().ok());
+                self.end_chunks(trailers.as_ref());
+                Ok(Stage::Whole)
+            }
+            (Framing::Nothing | Framing::Length(_), _) => Ok(Stage::Whole),
+        }
+    }
+
+    /// An empty chunk would be the last one.
+    fn put_chunk(&mut self, data: Bytes) {
+        if data.is_empty() {
+            return;
+        }
+        write_number(&mut self.out, data.len() as u64, 16);
+        self.out.extend_from_slice(b"\r\n");
+        self.push(data);
+        if self.piece.is_empty() {
+            self.out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// RFC 9110 §6.5.1: only trailers that were announced, and none that decide how a message is
+    /// read, as hyper has it.
+    fn end_chunks(&mut self, trailers: Option<&HeaderMap>) {
+        self.out.extend_from_slice(b"0\r\n");
+        for (name, value) in trailers.into_iter().flatten() {
+            if self.announced.contains(name) && !NO_TRAILERS.contains(name) {
+                write_field(&mut self.out, name.as_str(), value.as_bytes());
+            }
+        }
+        self.out.extend_from_slice(b"\r\n");
+    }
+
+    fn push(&mut self, data: Bytes) {
+        if data.len() <= COPIED_MAX_BYTES {
+            self.out.extend_from_slice(&data);
+        } else {
+            self.piece = data;
+        }
+    }
+
+    fn has_unsent(&self) -> bool {
+        self.sent < self.out.len() || !self.piece.is_empty()
+    }
+
+    fn poll_write(
+        &mut self,
+        stream: &mut (impl AsyncWrite + Unpin),
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.has_unsent() {
+            let gathered = self.out.get(self.sent..).unwrap_or_default();
+            let slices = [IoSlice::new(gathered), IoSlice::new(&self.piece)];
+            let count = ready!(match (gathered.is_empty(), self.piece.is_empty()) {
+                (false, true) => Pin::new(&mut *stream).poll_write(cx, gathered),
+                (true, false) => Pin::new(&mut *stream).poll_write(cx, &self.piece),
+                _ => Pin::new(&mut *stream).poll_write_vectored(cx, &slices),
+            })?;
+            if count == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            (self.has_sent, self.needs_flush) = (true, true);
+            self.wrote(count);
+        }
+        if self.needs_flush {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+            self.needs_flush = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn wrote(&mut self, count: usize) {
+        let gathered = count.min(self.out.len() - self.sent);
+        self.sent += gathered;
+        let had_piece = !self.piece.is_empty();
+        self.piece.advance(count - gathered);
+        if self.sent == self.out.len() && self.piece.is_empty() {
+            self.out.clear();
+            self.sent = 0;
+            if had_piece && self.stage == Stage::Body(Framing::Chunked) {
+                self.out.extend_from_slice(b"\r\n");
+            }
+        }
+    }
+}
+
+fn announced(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(TRAILER).iter().filter_map(|value| value.to_str().ok());
+    let names = values.flat_map(|value| value.split(','));
+    names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()).collect()
+}
+
+const NO_TRAILERS: [HeaderName; 12] = [
+    AUTHORIZATION,
+    CACHE_CONTROL,
+    CONTENT_ENCODING,
+    CONTENT_LENGTH,
+    CONTENT_RANGE,
+    CONTENT_TYPE,
+    HOST,
+    MAX_FORWARDS,
+    SET_COOKIE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    TE,
+];
+
+/// A frame up to this length is copied behind what is there.
+const COPIED_MAX_BYTES: usize = 8 * 1024;
+/// From this length on, what is there is sent before another frame is taken.
+const GATHERED_MAX_BYTES: usize = 8 * 1024;
+/// What an idle connection keeps of its buffer: room for most heads.
+const OUT_KEPT_BYTES: usize = 2 * 1024;
