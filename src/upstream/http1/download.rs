@@ -25,7 +25,7 @@ pub(super) struct Download {
 }
 
 /// Why no answer came.
-#[derive(Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum NoAnswer {
     /// The connection ended before a byte of one had come.
     Unbegun,
@@ -116,7 +116,10 @@ impl Download {
                 Ok(Some(frame)) => return Poll::Ready(Some(Ok(frame))),
                 Ok(None) if self.content.is_over() => return Poll::Ready(None),
                 Ok(None) => {}
-                Err(Malformed) => return Poll::Ready(Some(Err(BodyError::UpstreamGone))),
+                Err(Malformed) => {
+                    self.content = Content::Broken;
+                    return Poll::Ready(Some(Err(BodyError::UpstreamGone)));
+                }
             }
             let left = self.content.left();
             match ready!(self.inbox.poll_fill(stream, left, cx)) {
@@ -146,3 +149,142 @@ impl Download {
 
 /// Interim answers before a final one: nobody needs more, and each costs a read.
 const INTERIMS_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque;
+    use std::future::poll_fn;
+    use std::pin::Pin;
+    use tokio::io::ReadBuf;
+
+    /// A connection on which bytes come in these pieces, and then its end.
+    struct Pieces<'a>(VecDeque<&'a [u8]>);
+
+    impl AsyncRead for Pieces<'_> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            room: &mut ReadBuf<'_>,
+        ) -> Poll<std::io::Result<()>> {
+            while let Some(piece) = self.0.pop_front() {
+                if !piece.is_empty() {
+                    let (now, later) = piece.split_at(piece.len().min(room.remaining()));
+                    room.put_slice(now);
+                    self.0.push_front(later);
+                    break;
+                }
+            }
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    /// What came of an answer: status, content, trailers, how it ended, whether the connection is
+    /// as it should be for the next one.
+    type Came = (u16, String, String, Result<(), BodyError>, bool);
+
+    async fn receive(mut stream: Pieces<'_>) -> Result<Came, NoAnswer> {
+        let (mut download, mut fields) = (Download::new(), HeaderMap::new());
+        let head =
+            poll_fn(|cx| download.poll_head(&mut stream, &Method::GET, &mut fields, cx)).await?;
+        let (mut content, mut trailers) = (Vec::new(), String::new());
+        let mut end = Ok(());
+        match download.begin(&head) {
+            Some(whole) => content.extend_from_slice(&whole),
+            None => loop {
+                match poll_fn(|cx| download.poll_frame(&mut stream, cx)).await {
+                    None => break,
+                    Some(Err(error)) => {
+                        end = Err(error);
+                        break;
+                    }
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => content.extend_from_slice(&data),
+                        Err(frame) => trailers = format!("{:?}", frame.into_trailers().unwrap()),
+                    },
+                }
+            },
+        }
+        let content = String::from_utf8(content).unwrap();
+        Ok((head.status.as_u16(), content, trailers, end, download.is_over()))
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_the_same_however_it_is_split() {
+        const GONE: Result<(), BodyError> = Err(BodyError::UpstreamGone);
+        let interims = |count| "HTTP/1.1 103 Early Hints\r\nlink: x\r\n\r\n".repeat(count);
+        let many = interims(INTERIMS_MAX) + "HTTP/1.1 204 No Content\r\n\r\n";
+        let flood = interims(INTERIMS_MAX + 1) + "HTTP/1.1 204 No Content\r\n\r\n";
+        let length = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n";
+        let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        #[rustfmt::skip]
+        let cases = [
+            (format!("{length}ok"), Ok((200, "ok", "", Ok(()), true))),
+            (format!("{length}o"), Ok((200, "o", "", GONE, false))),
+            (format!("{length}okay"), Ok((200, "ok", "", Ok(()), false))),
+            (format!("{length}okHTTP/1.1 200 OK\r\n\r\nevil"), Ok((200, "ok", "", Ok(()), false))),
+            (format!("{chunked}2\r\nok\r\n0\r\n\r\n"), Ok((200, "ok", "", Ok(()), true))),
+            (format!("{chunked}1\r\no\r\n1;a\r\nk\r\n0\r\n\r\n"), Ok((200, "ok", "", Ok(()), true))),
+            (format!("{chunked}0\r\n\r\n"), Ok((200, "", "", Ok(()), true))),
+            (format!("{chunked}2\r\nok\r\n0\r\na: b\r\n\r\n"), Ok((200, "ok", "{\"a\": \"b\"}", Ok(()), true))),
+            (format!("{chunked}2\r\nok\r\n0\r\n\r\nmore"), Ok((200, "ok", "", Ok(()), false))),
+            (format!("{chunked}2\r\nok\r\n"), Ok((200, "ok", "", GONE, false))),
+            (format!("{chunked}2\r\nok\r\nzz\r\n"), Ok((200, "ok", "", GONE, false))),
+            (format!("{chunked}2\r\nok\r\n0\r\na b\r\n\r\n"), Ok((200, "ok", "", GONE, false))),
+            (format!("{chunked}2\r\nokay\r\n"), Ok((200, "ok", "", GONE, false))),
+            ("HTTP/1.0 200 OK\r\n\r\nold".to_owned(), Ok((200, "old", "", Ok(()), false))),
+            ("HTTP/1.1 204 No Content\r\n\r\n".to_owned(), Ok((204, "", "", Ok(()), true))),
+            (format!("{}{length}ok", interims(2)), Ok((200, "ok", "", Ok(()), true))),
+            (many, Ok((204, "", "", Ok(()), true))),
+            (flood, Err(NoAnswer::Malformed)),
+            (String::new(), Err(NoAnswer::Unbegun)),
+            ("H".to_owned(), Err(NoAnswer::Cut)),
+            (interims(1), Err(NoAnswer::Cut)),
+            ("SSH-2.0-OpenSSH_9.6\r\n".to_owned(), Err(NoAnswer::Malformed)),
+        ];
+        for (input, expected) in cases {
+            let expected = expected.map(|(status, content, trailers, end, is_over)| {
+                (status, content.to_owned(), trailers.to_owned(), end, is_over)
+            });
+            for split in 0..=input.len() {
+                let (first, second) = input.as_bytes().split_at(split);
+                let came = receive(Pieces([first, second].into())).await;
+                let mut expected = expected.clone();
+                if let (Ok((.., is_over)), Ok((.., expected))) = (&came, &mut expected)
+                    && !second.is_empty()
+                {
+                    // What lies behind the end may not have been read yet: the next use sees it.
+                    *expected |= *is_over;
+                }
+                assert_eq!(came, expected, "{input:?}, split at {split}");
+            }
+            let bytes = Pieces(input.as_bytes().chunks(1).collect());
+            let came = receive(bytes)
+                .await
+                .map(|(status, content, trailers, end, _)| (status, content, trailers, end));
+            let expected = expected
+                .map(|(status, content, trailers, end, _)| (status, content, trailers, end));
+            assert_eq!(came, expected, "{input:?}, byte by byte");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_is_read_into_large_buffers() {
+        let length = 1_000_000;
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        let content = vec![b'a'; length];
+        let mut stream = Pieces([head.as_bytes(), &content].into());
+        let (mut download, mut fields) = (Download::new(), HeaderMap::new());
+        let head = poll_fn(|cx| download.poll_head(&mut stream, &Method::GET, &mut fields, cx));
+        let head = head.await.unwrap();
+        assert_eq!(download.begin(&head), None);
+        assert_eq!(download.content().size_hint().exact(), Some(length as u64));
+        let (mut frames, mut bytes) = (0, 0);
+        while let Some(frame) = poll_fn(|cx| download.poll_frame(&mut stream, cx)).await {
+            frames += 1;
+            bytes += frame.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(bytes, length);
+        assert!(frames < 40, "{frames} frames");
+    }
+}

@@ -282,3 +282,156 @@ const COPIED_MAX_BYTES: usize = 8 * 1024;
 const GATHERED_MAX_BYTES: usize = 8 * 1024;
 /// What an idle connection keeps of its buffer: room for most heads.
 const OUT_KEPT_BYTES: usize = 2 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::{BodyError, Source};
+    use http::{HeaderValue, Method};
+    use http_body::SizeHint;
+    use std::collections::VecDeque;
+    use std::future::poll_fn;
+
+    /// A body of these frames; of known length if they have one.
+    struct Frames(VecDeque<Frame<Bytes>>, Option<u64>);
+
+    impl Source for Frames {
+        fn poll_frame(
+            &mut self,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Ready(self.0.pop_front().map(Ok))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            self.0.is_empty()
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            self.1.map_or_else(SizeHint::default, SizeHint::with_exact)
+        }
+
+        fn release(self: Box<Self>) {}
+    }
+
+    /// A connection that takes so many bytes at once, and waits before each time.
+    struct Narrow {
+        width: usize,
+        is_ready: bool,
+        taken: Vec<u8>,
+        writes: usize,
+    }
+
+    impl Narrow {
+        const fn new(width: usize) -> Self {
+            Self { width, is_ready: false, taken: Vec::new(), writes: 0 }
+        }
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.is_ready = !self.is_ready;
+            if self.is_ready {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let count = bytes.len().min(self.width);
+            self.taken.extend_from_slice(&bytes[..count]);
+            self.writes += 1;
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    fn data(length: usize) -> Frame<Bytes> {
+        Frame::data(vec![b'x'; length].into())
+    }
+
+    fn trailers() -> Frame<Bytes> {
+        let mut trailers = HeaderMap::new();
+        for name in ["x-sum", "x-other", "content-type"] {
+            trailers.insert(name, HeaderValue::from_static("7"));
+        }
+        Frame::trailers(trailers)
+    }
+
+    async fn sent(
+        frames: Vec<Frame<Bytes>>,
+        length: Option<u64>,
+        stream: &mut Narrow,
+    ) -> Result<Upload, BodyBroke> {
+        let body = Body::response(Box::new(Frames(frames.into(), length)));
+        let request = Request::builder().method(Method::PUT).uri("/");
+        let mut request = request.header(TRAILER, "X-Sum, content-type").body(body).unwrap();
+        let mut upload = Upload::default();
+        upload.begin(&request);
+        assert!(upload.has_left_the_body() && !upload.has_sent() && upload.goes_on());
+        poll_fn(|cx| upload.poll_send(request.body_mut(), stream, cx)).await?;
+        Ok(upload)
+    }
+
+    #[tokio::test]
+    async fn rfc9112_7_1_a_body_of_unknown_length_goes_out_in_chunks_through_any_connection() {
+        let long = COPIED_MAX_BYTES + 1;
+        let x = |length| "x".repeat(length);
+        #[rustfmt::skip]
+        let cases = [
+            (vec![data(3), trailers()], "3\r\nxxx\r\n0\r\nx-sum: 7\r\n\r\n".to_owned()),
+            (vec![data(3), data(0), data(1)], "3\r\nxxx\r\n1\r\nx\r\n0\r\n\r\n".to_owned()),
+            (vec![data(long)], format!("2001\r\n{}\r\n0\r\n\r\n", x(long))),
+            (vec![data(1), data(long), data(long), data(2)], format!("1\r\nx\r\n2001\r\n{0}\r\n2001\r\n{0}\r\n2\r\nxx\r\n0\r\n\r\n", x(long))),
+            (vec![data(8000), data(8000), data(8000)], format!("{0}{0}{0}0\r\n\r\n", format!("1f40\r\n{}\r\n", x(8000)))),
+        ];
+        for (frames, expected) in cases {
+            for width in [1, 2, 7, 1000, usize::MAX] {
+                let again = frames.iter().map(|frame| match frame.data_ref() {
+                    Some(data) => Frame::data(data.clone()),
+                    None => trailers(),
+                });
+                let mut stream = Narrow::new(width);
+                let upload = sent(again.collect(), None, &mut stream).await.unwrap();
+                assert!(upload.is_over() && upload.has_sent() && !upload.has_left_the_body());
+                let taken = String::from_utf8(stream.taken).unwrap();
+                let (head, body) = taken.split_once("\r\n\r\n").unwrap();
+                assert!(head.ends_with("transfer-encoding: chunked"), "{head}");
+                assert!(body == expected, "width {width}: {} bytes", body.len());
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn rfc9112_8_a_body_is_never_shorter_or_longer_than_said() {
+        for (frames, is_sent) in [
+            (vec![data(10)], true),
+            (vec![data(4), data(6)], true),
+            (vec![data(9)], false),
+            (vec![data(9), trailers()], false),
+            (vec![data(11)], false),
+        ] {
+            let mut stream = Narrow::new(usize::MAX);
+            let upload = sent(frames, Some(10), &mut stream).await;
+            assert_eq!(upload.is_ok_and(|upload| upload.is_over()), is_sent);
+            assert!(is_sent || !stream.taken.ends_with(b"xxxxxxxxxx"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_short_body_travels_with_its_head_and_an_idle_connection_keeps_little() {
+        let mut stream = Narrow::new(usize::MAX);
+        let mut upload = sent(vec![data(4000), data(4000)], None, &mut stream).await.unwrap();
+        assert_eq!(stream.writes, 1);
+        upload.rest();
+        assert!(upload.out.capacity() <= OUT_KEPT_BYTES, "{}", upload.out.capacity());
+    }
+}

@@ -74,3 +74,62 @@ impl Wait {
         pin!(unconstrained(self.timer.as_mut())).poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::poll_fn;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+    use std::time::Duration;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_ends_the_wait_whatever_the_timer_was_set_to_before() {
+        let start = Instant::now();
+        let mut wait = Wait::new(start);
+        assert!(poll_fn(|cx| Poll::Ready(wait.poll_over(cx))).await.is_pending(), "none is set");
+        for (after_s, over_s) in [(10, 10), (5, 15), (60, 75)] {
+            wait.until(Instant::now() + Duration::from_secs(after_s));
+            poll_fn(|cx| wait.poll_over(cx)).await;
+            assert_eq!(Instant::now().duration_since(start).as_secs(), over_s);
+        }
+        wait.until(Instant::now() + Duration::from_secs(60));
+        assert!(poll_fn(|cx| Poll::Ready(wait.poll_over(cx))).await.is_pending());
+        wait.until(Instant::now() + Duration::from_secs(1));
+        poll_fn(|cx| wait.poll_over(cx)).await;
+        assert_eq!(Instant::now().duration_since(start).as_secs(), 76, "a shorter one after");
+        wait.stop();
+        assert!(!wait.is_on());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_the_task_that_waits_is_woken() {
+        let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let woken = || (first.0.load(Ordering::Relaxed), second.0.load(Ordering::Relaxed));
+        let mut wait = Wait::new(Instant::now());
+        for (task, expected) in [(&first, (1, 0)), (&second, (1, 1))] {
+            wait.until(Instant::now() + Duration::from_secs(1));
+            let waker = Waker::from(Arc::clone(task));
+            assert!(wait.poll_over(&mut Context::from_waker(&waker)).is_pending());
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            assert_eq!(woken(), expected);
+        }
+        let waker = Waker::from(Arc::clone(&first));
+        wait.until(Instant::now() + Duration::from_secs(1));
+        assert!(wait.poll_over(&mut Context::from_waker(&waker)).is_pending());
+        wait.forget_task();
+        assert_eq!(Arc::strong_count(&first), 2, "this test and its waker");
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        assert_eq!(woken(), (1, 1));
+    }
+}
