@@ -2,15 +2,17 @@
 //! connection.
 //!
 //! Why not hyper's client: it is made to be driven by a task of its own and talked to over
-//! channels. Without those an exchange costs a third: no hand-over, no wake-up of ourselves, no
-//! read buffer per answer, and an answer that is here as a whole gives its connection back with
-//! its head.
+//! channels. Without those there is no hand-over, no wake-up of ourselves and no read buffer per
+//! answer, and an answer that is here as a whole gives its connection back with its head. A warm
+//! request through the gateway, 1 KiB answered, takes 8,600 instructions less (callgrind).
 //!
 //! # The parts
 //! * Pure, over bytes: [`head`] writes a request's head, [`answer`] reads an answer's, [`chunked`]
-//!   undoes the transfer coding, [`content`] takes frames out of what was read.
+//!   undoes the transfer coding, [`content`] takes frames out of what was read, [`outbox`] holds
+//!   what is to be written.
 //! * Shells: [`inbox`] reads, [`download`] is an answer on its way and [`upload`] a request,
-//!   [`wait`] the time-out, [`link`] the connection and [`duplex`] the one whose answer came before its request was sent.
+//!   [`wait`] the time-out, [`link`] the connection and [`duplex`] the one whose answer came before
+//!   its request was sent.
 //!
 //! # What holds
 //! * The framing of a request is written from what its body says, never from its fields: what two
@@ -27,6 +29,7 @@ mod duplex;
 mod head;
 mod inbox;
 mod link;
+mod outbox;
 mod upload;
 mod wait;
 
