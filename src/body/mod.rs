@@ -8,9 +8,10 @@
 //!   last chunk, a caller no clean end (RFC 9112 §8, RFC 9113 §8.1).
 //! * Every wait for a frame has an end. The timer of that wait is only made when a poll finds
 //!   nothing, and is made once per body.
-//! * What hyper says about length and end is passed on as it is: framing depends on it.
+//! * What a connection says about length and end is passed on as it is: framing depends on it.
 //!
-//! A request without a body costs nothing here; one with a body two allocations; a response none.
+//! A request without a body costs nothing here; one with a body two allocations; a response none,
+//! or its box if not all of it was there with its head.
 
 mod idle;
 mod request;
@@ -28,8 +29,8 @@ use hyper::body::Incoming;
 pub use idle::IdleTimer;
 use request::RequestBody;
 pub use request::{RequestFault, RequestLimits, RequestWatch};
-pub use response::Lease;
 use response::ResponseBody;
+pub use response::Source;
 
 /// A body, of a request or a response.
 pub struct Body {
@@ -111,10 +112,9 @@ impl Body {
         Self::new(Kind::Request(Box::new(RequestBody::new(incoming, limits))))
     }
 
-    /// What an upstream answers. `lease` is the connection it comes over, as long as not all of it
-    /// is here; without one, everything is.
-    pub fn response(incoming: Incoming, lease: Option<Box<dyn Lease>>) -> Self {
-        Self::new(Kind::Response(ResponseBody::new(incoming, lease)))
+    /// What an upstream answers, as it comes.
+    pub fn response(source: Box<dyn Source>) -> Self {
+        Self::new(Kind::Response(ResponseBody::new(source)))
     }
 
     /// Calls `hook` once when this body has ended, one way or another, dropping included.

@@ -1,53 +1,55 @@
 //! What an upstream answers, and the connection it comes over.
 
-use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http_body::{Body as _, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use super::BodyError;
 use crate::headers::response_trailers;
 
-/// The hold on a connection while not all of an answer has come over it.
+/// Where the frames of an answer come from: a connection or a stream, held while not all of the
+/// answer has come over it.
 ///
 /// Dropped without [`release`](Self::release), the connection or the stream is closed: the answer
 /// was not read to its end, so nobody knows what stands where.
-pub trait Lease: Send {
+pub trait Source: Send {
     /// Lets the connection work and takes the next frame.
-    fn poll_frame(
-        &mut self,
-        incoming: &mut Incoming,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>>;
+    fn poll_frame(&mut self, cx: &mut Context<'_>)
+    -> Poll<Option<Result<Frame<Bytes>, BodyError>>>;
 
-    /// Whether everything of this answer has left the connection, though perhaps not yet
-    /// `incoming`.
-    fn is_over(&self) -> bool;
+    /// Whether the last frame was taken.
+    fn is_end_stream(&self) -> bool;
 
-    /// Gives the connection back.
+    /// The bytes of content still to come.
+    fn size_hint(&self) -> SizeHint;
+
+    /// Gives the connection back, after the last frame.
     fn release(self: Box<Self>);
 }
 
 pub(super) struct ResponseBody {
-    incoming: Incoming,
-    lease: Option<Box<dyn Lease>>,
+    /// `None` once the last frame was taken, or the body broke off.
+    source: Option<Box<dyn Source>>,
     /// What the body broke off with, until it is told.
     broken: Option<BodyError>,
 }
 
 impl ResponseBody {
-    pub(super) const fn new(incoming: Incoming, lease: Option<Box<dyn Lease>>) -> Self {
-        Self { incoming, lease, broken: None }
+    pub(super) fn new(source: Box<dyn Source>) -> Self {
+        Self { source: Some(source), broken: None }
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        self.broken.is_none() && self.source.as_ref().is_none_or(|source| source.is_end_stream())
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Some(source) => source.size_hint(),
+            None if self.broken.is_some() => SizeHint::default(),
+            None => SizeHint::with_exact(0),
+        }
     }
 
     pub(super) fn poll_frame(
@@ -57,11 +59,8 @@ impl ResponseBody {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
         }
-        let frame = match &mut self.lease {
-            Some(lease) => ready!(lease.poll_frame(&mut self.incoming, cx)),
-            None => ready!(Pin::new(&mut self.incoming).poll_frame(cx))
-                .map(|frame| frame.map_err(|_| BodyError::UpstreamGone)),
-        };
+        let Some(source) = &mut self.source else { return Poll::Ready(None) };
+        let frame = ready!(source.poll_frame(cx));
         self.settle(frame.as_ref());
         if let Some(Err(error)) = frame {
             return self.tell_later(error, cx);
@@ -82,12 +81,12 @@ impl ResponseBody {
 
     fn settle(&mut self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
         let is_over = match frame {
-            Some(Err(_)) => return self.lease = None,
+            Some(Err(_)) => return self.source = None,
             None => true,
-            Some(Ok(_)) => self.lease.as_ref().is_some_and(|lease| lease.is_over()),
+            Some(Ok(_)) => self.source.as_ref().is_some_and(|source| source.is_end_stream()),
         };
-        if is_over && let Some(lease) = self.lease.take() {
-            lease.release();
+        if is_over && let Some(source) = self.source.take() {
+            source.release();
         }
     }
 }

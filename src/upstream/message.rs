@@ -1,22 +1,18 @@
-//! What a request looks like on the upstream's connection, and which answers count.
-//!
-//! Why `Expect` is dropped where there is a body: hyper's client does not wait for a `100`. The
-//! caller got its own from us when the body was first asked for, so nothing is lost but the
-//! upstream's chance to refuse before the body (RFC 9110 §10.1.1).
+//! What a request looks like to an upstream of either version, and which answers over HTTP/2 count.
+//! How HTTP/1.1 is framed is in [`http1`](super::http1).
 
 use std::error::Error as _;
 
-use http::header::{CONTENT_LENGTH, COOKIE, EXPECT, HOST, TRANSFER_ENCODING};
+use http::header::{COOKIE, EXPECT, HOST};
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::body::Body;
 use crate::reject::UpstreamFailure;
 
-/// Makes it an HTTP/1.1 request: origin-form, `Host`, one `Cookie`, a framing that says what
-/// follows.
+/// Makes it an HTTP/1.1 request: origin-form, `Host`, one `Cookie`.
 pub(super) fn prepare_http1(request: &mut Request<Body>) {
     if request.uri().authority().is_some() {
         to_origin_form(request);
@@ -25,22 +21,6 @@ pub(super) fn prepare_http1(request: &mut Request<Body>) {
         join_cookies(request.headers_mut());
     }
     *request.version_mut() = Version::HTTP_11;
-    let has_body = !request.body().is_end_stream();
-    let has_length = request.body().size_hint().exact().is_some();
-    let method = request.method();
-    let is_bodiless_by_habit = *method == Method::GET || *method == Method::HEAD;
-    let wants_length = !has_body && means_content(method);
-    let headers = request.headers_mut();
-    if has_body {
-        headers.remove(EXPECT);
-    }
-    if has_body && !has_length && is_bodiless_by_habit {
-        // hyper would leave the body of a GET away if its length is not known.
-        headers.insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    } else if wants_length && !headers.contains_key(CONTENT_LENGTH) {
-        // RFC 9110 §8.6: servers ask for it, and a caller over HTTP/2 has no reason to send it.
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-    }
 }
 
 /// Makes it an HTTP/2 request: the `Host` becomes the authority (RFC 9113 §8.3.1).
@@ -80,32 +60,13 @@ pub(super) fn copy_of(request: &Request<Body>) -> Option<Request<Body>> {
 }
 
 /// Refuses what is no answer to a request of ours, and makes the version our own.
-pub(super) fn accept(
-    response: &mut Response<Incoming>,
-    protocol: Version,
-) -> Result<(), UpstreamFailure> {
+pub(super) fn accept(response: &mut Response<Incoming>) -> Result<(), UpstreamFailure> {
     // RFC 9110 §7.8: we asked for no other protocol.
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         return Err(UpstreamFailure::Malformed);
     }
-    if protocol == Version::HTTP_11 && response.body().size_hint().exact().is_none() {
-        check_framing(response)?;
-    }
     *response.version_mut() = Version::HTTP_11;
     Ok(())
-}
-
-/// RFC 9112 §6.3: a length beside a transfer coding is an error or an attack, and a coding that we
-/// do not undo would reach the caller without its name.
-fn check_framing(response: &Response<Incoming>) -> Result<(), UpstreamFailure> {
-    let headers = response.headers();
-    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    let Some(coding) = codings.next() else { return Ok(()) };
-    let is_chunked = coding.as_bytes().trim_ascii().eq_ignore_ascii_case(b"chunked");
-    match is_chunked && codings.next().is_none() && !headers.contains_key(CONTENT_LENGTH) {
-        true => Ok(()),
-        false => Err(UpstreamFailure::Malformed),
-    }
 }
 
 /// Why an exchange came to nothing.
@@ -158,11 +119,6 @@ fn join_cookies(headers: &mut HeaderMap) {
         joined.set_sensitive(true);
         headers.insert(COOKIE, joined);
     }
-}
-
-/// Methods whose content means something even where there is none.
-fn means_content(method: &Method) -> bool {
-    matches!(*method, Method::POST | Method::PUT | Method::PATCH)
 }
 
 #[cfg(test)]

@@ -5,25 +5,29 @@
 //!
 //! # What holds
 //! * No request without a [`Permit`].
-//! * A request is sent again only if nothing of it was sent, or the upstream says that it did
-//!   nothing with it, and only once (RFC 9110 §9.2.2, RFC 9113 §8.7). HTTP/2 gives that word for
-//!   streams it refused; such a request is sent again only if it has no body.
+//! * A request is sent again only once, and only if it cannot be done twice by that, or may be:
+//!   - nothing of it was sent;
+//!   - or the upstream says that it did nothing with it (RFC 9113 §8.7: streams it refused), and it
+//!     has no body;
+//!   - or a connection that was in use before closed without a byte of an answer, as one does that
+//!     was idle for too long (RFC 9112 §9.3.1), the method is idempotent (RFC 9110 §9.2.2: not
+//!     POST, not PATCH, none that we do not know) and nothing of its body was taken.
 //! * A connection carries another request only if the last answer was read to its end and nothing
 //!   else has come over it.
 //! * Whoever drops the future or the answer's body calls the request off: the connection is closed
 //!   or the stream reset.
 //!
-//! An upstream that closes an idle connection in the moment in which we write to it fails that
-//! request with 502: hyper cannot say that nothing of it was read. Its keep-alive time-out should
-//! be longer than `timeouts.idle`.
+//! An upstream that closes an idle connection in the moment in which we write to it still fails a
+//! POST with 502: nobody knows what was done with it. Its keep-alive time-out should be longer
+//! than `timeouts.idle`.
 //!
 //! Cost of an exchange over a pooled HTTP/1.1 connection: two uncontended locks of the pool, one
-//! clock read, no allocation of our own, no task and, in steady use, no timer (see [`link`]).
+//! clock read, no task and, in steady use, no timer; two allocations for a small answer (see
+//! [`http1`]).
 
 mod balance;
 mod connect;
-mod gate;
-mod link;
+mod http1;
 mod message;
 mod patience;
 mod pool;
@@ -47,7 +51,7 @@ use crate::config::{self, tls};
 use crate::policy::Permit;
 use crate::reject::UpstreamFailure;
 use connect::{Protocol, Security, Target, connect, resolve};
-use link::Link;
+use http1::Link;
 use pool::{InFlight, Line, Pool};
 use quota::Quota;
 
@@ -272,7 +276,7 @@ impl Upstream {
         match protocol {
             Protocol::Http1 => {
                 pool.speaks_http1(at);
-                Link::start(stream, self.settings.timeouts.idle).await.map(Line::Http1)
+                Ok(Line::Http1(Link::start(stream, self.settings.timeouts.idle)))
             }
             Protocol::Http2 => {
                 let sender = timeout_at(deadline, stream::start(stream))
@@ -304,7 +308,7 @@ impl fmt::Debug for Upstream {
 
 /// A request that got no answer.
 enum Unanswered {
-    /// Nothing was done with it: it may be sent again.
+    /// Nothing was done with it, or it may be done twice: it may be sent again.
     Unsent(Box<Request<Body>>, InFlight),
     /// The end of it.
     Failed(UpstreamFailure),

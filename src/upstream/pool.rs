@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 
 use super::balance::{Load, choose, dice, next};
 use super::connect::Protocol;
-use super::link::Link;
+use super::http1::Link;
 use super::quota::Quota;
 use crate::body::Body;
 use crate::config;
@@ -196,7 +196,10 @@ impl Pool {
         let State { loads, lines, is_swept, .. } = &mut *state;
         *is_swept = false;
         for (lines, load) in lines.iter_mut().zip(loads) {
-            lines.idle.retain_mut(|link| link.is_usable(oldest));
+            lines.idle.retain_mut(|link| {
+                link.forget_task();
+                link.is_usable(oldest)
+            });
             lines.http2.take_if(|shared| {
                 let is_old = oldest.is_some_and(|oldest| shared.used < oldest);
                 shared.sender.is_closed() || (is_old && load.in_flight == 0)

@@ -1,5 +1,4 @@
-//! Answers whose connection works by itself: HTTP/2 streams, and HTTP/1.1 exchanges whose answer
-//! came before their request was sent.
+//! HTTP/2 towards an upstream: hyper's client, whose connection works by itself.
 
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -7,12 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::Scheme;
-use http::{Request, Response, Version};
-use http_body::{Body as _, Frame};
+use http::{Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 use super::Unanswered;
@@ -20,7 +18,7 @@ use super::connect::Stream;
 use super::message::{accept, copy_of, is_unprocessed, prepare_http2};
 use super::patience::Patience;
 use super::pool::InFlight;
-use crate::body::{Body, BodyError, IdleTimer, Lease};
+use crate::body::{Body, BodyError, IdleTimer, Source};
 use crate::reject::UpstreamFailure;
 
 /// Starts HTTP/2 on a new connection, which then works by itself until its last sender is gone.
@@ -66,10 +64,11 @@ pub(super) async fn send(
     };
     match answered {
         Ok(Ok(mut response)) => {
-            accept(&mut response, Version::HTTP_2).map_err(Unanswered::Failed)?;
-            let (head, incoming) = response.into_parts();
-            let lease = Streamed::new(exchange.idle(), Some(exchange), None);
-            Ok(Response::from_parts(head, Body::response(incoming, Some(Box::new(lease)))))
+            accept(&mut response).map_err(Unanswered::Failed)?;
+            let idle = IdleTimer::new(exchange.idle());
+            Ok(response.map(|incoming| {
+                Body::response(Box::new(Streamed { incoming, idle, _exchange: exchange }))
+            }))
         }
         Ok(Err(error)) => match copy {
             Some(copy) if error.message().is_none() && is_unprocessed(error.error()) => {
@@ -81,30 +80,19 @@ pub(super) async fn send(
     }
 }
 
-/// The hold on such an answer: its time-out, and what it counts for.
-pub(super) struct Streamed {
+/// The content of an answer, its time-out, and what it counts for.
+struct Streamed {
+    incoming: Incoming,
     idle: IdleTimer,
-    _exchange: Option<InFlight>,
-    _task: Option<Task>,
+    _exchange: InFlight,
 }
 
-impl Streamed {
-    pub(super) const fn new(
-        idle: Duration,
-        exchange: Option<InFlight>,
-        task: Option<Task>,
-    ) -> Self {
-        Self { idle: IdleTimer::new(idle), _exchange: exchange, _task: task }
-    }
-}
-
-impl Lease for Streamed {
+impl Source for Streamed {
     fn poll_frame(
         &mut self,
-        incoming: &mut Incoming,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        if let Poll::Ready(frame) = Pin::new(incoming).poll_frame(cx) {
+        if let Poll::Ready(frame) = Pin::new(&mut self.incoming).poll_frame(cx) {
             self.idle.restart();
             return Poll::Ready(frame.map(|frame| frame.map_err(|_| BodyError::UpstreamGone)));
         }
@@ -112,26 +100,15 @@ impl Lease for Streamed {
         Poll::Ready(Some(Err(BodyError::UpstreamSlow)))
     }
 
-    fn is_over(&self) -> bool {
-        false
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
     }
 
     fn release(self: Box<Self>) {}
-}
-
-/// A task that ends with its owner.
-pub(super) struct Task(JoinHandle<()>);
-
-impl Task {
-    pub(super) const fn new(task: JoinHandle<()>) -> Self {
-        Self(task)
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// Bytes of an answer's header list.

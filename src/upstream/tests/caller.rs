@@ -354,3 +354,53 @@ async fn rfc9112_8_an_upstream_that_dies_leaves_the_callers_chunks_unterminated(
     dies.notify_one();
     assert_eq!(read_until(&mut caller, "never").await, "", "neither a last chunk nor another byte");
 }
+
+#[tokio::test]
+async fn a_short_body_travels_with_its_head() {
+    let reads: Arc<Mutex<Vec<String>>> = Arc::default();
+    let notes = Arc::clone(&reads);
+    let raw = Raw::start(move |mut stream, _| {
+        let notes = Arc::clone(&notes);
+        async move {
+            let mut room = vec![0; 65_536];
+            while let Ok(count @ 1..) = stream.read(&mut room).await {
+                notes.lock().unwrap().push(String::from_utf8_lossy(&room[..count]).into_owned());
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let proxy = Proxy::before(raw.http1(), None, LONG).await;
+    let mut caller = proxy.connect().await;
+    for sent in [
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nabc",
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
+        caller.write_all(sent.as_bytes()).await.unwrap();
+        read_until(&mut caller, "\r\n\r\nok").await;
+    }
+    let reads = reads.lock().unwrap();
+    assert_eq!(reads.len(), 2, "{reads:?}");
+    assert!(reads[0].ends_with("\r\n\r\nabc"), "{reads:?}");
+    assert!(reads[1].ends_with("\r\n\r\n3\r\nabc\r\n0\r\n\r\n"), "{reads:?}");
+}
+
+#[tokio::test]
+async fn a_caller_that_breaks_off_ends_an_answer_that_had_begun_early() {
+    let raw = Raw::start(|mut stream, _| async move {
+        read_until(&mut stream, "abc").await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nbegin").await.unwrap();
+        read_until(&mut stream, "never").await;
+    })
+    .await;
+    let proxy = Proxy::before(raw.http1(), None, Duration::from_millis(150)).await;
+    let mut caller = proxy.connect().await;
+    let sent = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\nabc";
+    caller.write_all(sent).await.unwrap();
+    assert!(read_until(&mut caller, "begin").await.contains("200 OK"));
+    // It sends nothing more, and its body runs out of time.
+    assert_eq!(read_until(&mut caller, "never").await, "");
+    until(|| proxy.upstream.in_flight() == 0).await;
+    let failed = BodyOutcome::Failed(crate::body::BodyError::UpstreamGone);
+    until(|| *proxy.ends.lock().unwrap() == [BodyEnd { bytes: 5, outcome: failed }]).await;
+}

@@ -93,6 +93,9 @@ async fn rfc9110_9_2_2_a_post_that_was_sent_is_not_sent_twice() {
 
 #[tokio::test]
 async fn failures_are_told_apart_by_their_cause() {
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let flood = leak("HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1000));
+    let crowd = leak(format!("HTTP/1.1 200 OK\r\n{}\r\n", "a: b\r\n".repeat(101)));
     for (answer, failure) in [
         ("", UpstreamFailure::Reset),
         ("HTTP/1.1 200 OK\r\ncontent-le", UpstreamFailure::Reset),
@@ -110,6 +113,9 @@ async fn failures_are_told_apart_by_their_cause() {
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: x\r\n\r\n",
             UpstreamFailure::Malformed,
         ),
+        ("HTTP/1.1 103 Early Hints\r\n\r\n", UpstreamFailure::Reset),
+        (flood, UpstreamFailure::Malformed),
+        (crowd, UpstreamFailure::Malformed),
     ] {
         let raw = Raw::start(move |mut stream, _| async move {
             read_head(&mut stream).await;
@@ -460,7 +466,7 @@ async fn a_unix_socket_is_an_endpoint_too() {
 
 #[tokio::test]
 async fn a_queued_task_is_not_starved_by_long_answers() {
-    // More chunks than hyper and tokio let one poll handle: both yield, and must be woken again.
+    // More chunks than tokio lets one poll handle: it yields, and must be woken again.
     let answer: &'static str = Box::leak(
         format!(
             "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{}0\r\n\r\n",
@@ -472,6 +478,165 @@ async fn a_queued_task_is_not_starved_by_long_answers() {
     let upstream = raw.http1();
     for _ in 0..3 {
         assert_eq!(text(get(&upstream, "/").await.unwrap()).await.len(), 2000);
+    }
+    assert_eq!(raw.connections(), 1);
+}
+
+/// An upstream that answers the first request on its first connection, takes the second one and
+/// does `then` instead of answering. On other connections it answers. What it saw goes out.
+async fn closing_under_our_hands(
+    then: impl Fn(TcpStream) + Clone + Send + 'static,
+) -> (Raw, mpsc::UnboundedReceiver<String>) {
+    let (saw, seen) = mpsc::unbounded_channel();
+    let raw = Raw::start(move |mut stream, number| {
+        let (saw, then) = (saw.clone(), then.clone());
+        async move {
+            for count in 0.. {
+                let head = read_head(&mut stream).await;
+                if head.is_empty() {
+                    return;
+                }
+                let _ = saw.send(head.lines().next().unwrap().to_owned());
+                if number == 1 && count == 1 {
+                    return then(stream);
+                }
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    (raw, seen)
+}
+
+/// Ends a connection with a reset.
+fn reset(stream: TcpStream) {
+    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).unwrap();
+}
+
+#[tokio::test]
+async fn rfc9112_9_3_1_what_may_be_done_twice_is_sent_again_when_an_idle_connection_closes() {
+    let body = || Body::full("pay once".into());
+    for then in [drop::<TcpStream>, reset] {
+        #[rustfmt::skip]
+        let cases = [
+            (Method::GET, Body::empty(), true), (Method::HEAD, Body::empty(), true),
+            (Method::OPTIONS, Body::empty(), true), (Method::PUT, Body::empty(), true),
+            (Method::DELETE, Body::empty(), true), (Method::TRACE, Body::empty(), true),
+            (Method::POST, Body::empty(), false), (Method::PATCH, Body::empty(), false),
+            (Method::from_bytes(b"MOVE").unwrap(), Body::empty(), false),
+            (Method::PUT, body(), false), (Method::POST, body(), false),
+        ];
+        for (method, body, is_sent_again) in cases {
+            let (raw, mut seen) = closing_under_our_hands(then).await;
+            let upstream = raw.http1();
+            text(get(&upstream, "/first").await.unwrap()).await;
+            let outcome = send(&upstream, request(method.clone(), "/second", body)).await;
+            let failure = outcome.map(drop).err();
+            let expected = (!is_sent_again).then_some(UpstreamFailure::Reset);
+            assert_eq!(failure, expected, "{method}");
+            assert_eq!(raw.connections(), 1 + usize::from(is_sent_again), "{method}");
+            assert_eq!(seen.recv().await.unwrap(), "GET /first HTTP/1.1");
+            for _ in 0..1 + usize::from(is_sent_again) {
+                assert_eq!(seen.recv().await.unwrap(), format!("{method} /second HTTP/1.1"));
+            }
+            assert!(seen.try_recv().is_err(), "{method}: once more");
+            assert_eq!(upstream.in_flight(), 0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_may_be_done_twice_is_sent_again_once_and_not_after_a_byte_of_an_answer() {
+    // Number of the connection on which nothing is answered any more, what comes instead.
+    for (from, answer, connections) in [(1, "", 1), (2, "", 2), (2, "H", 1)] {
+        let raw = Raw::start(move |mut stream, number| async move {
+            read_head(&mut stream).await;
+            if from <= number {
+                return;
+            }
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            read_head(&mut stream).await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        })
+        .await;
+        let upstream = raw.http1();
+        if from == 2 {
+            text(get(&upstream, "/").await.unwrap()).await;
+        }
+        assert_eq!(get(&upstream, "/").await.err(), Some(UpstreamFailure::Reset), "{answer}");
+        assert_eq!((raw.connections(), upstream.in_flight()), (connections, 0), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn rfc9112_9_what_comes_unasked_over_an_idle_connection_is_never_an_answer() {
+    let raw = Raw::start(|mut stream, _| async move {
+        read_head(&mut stream).await;
+        stream.write_all(OK.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil").await.unwrap();
+        read_head(&mut stream).await;
+    })
+    .await;
+    let upstream = raw.http1();
+    for number in 1..=3 {
+        assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "ok");
+        assert_eq!(raw.connections(), number);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn rfc9112_9_6_a_connection_is_not_used_again_after_an_answer_that_says_so() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nconnection: x, Close\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nx",
+    ] {
+        // It keeps the connection open, so that only we can end it.
+        let raw = Raw::answering(answer).await;
+        let upstream = raw.http1();
+        for number in 1..=2 {
+            assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "ok", "{answer}");
+            assert_eq!(raw.connections(), number, "{answer}");
+            assert_eq!((upstream.in_flight(), upstream.pools[0].idle_count()), (0, 0), "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_byte_by_byte_is_one() {
+    let raw = Raw::start(|mut stream, _| async move {
+        while !read_head(&mut stream).await.is_empty() {
+            for byte in OK.as_bytes() {
+                stream.write_all(&[*byte]).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+    })
+    .await;
+    let upstream = raw.http1();
+    for _ in 0..3 {
+        assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "ok");
+    }
+    assert_eq!(raw.connections(), 1);
+}
+
+#[tokio::test]
+async fn trailers_of_an_answer_pass_and_its_connection_is_used_again() {
+    let answer =
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-sum: 7\r\n\r\n";
+    let raw = Raw::answering(answer).await;
+    let upstream = raw.http1();
+    for _ in 0..2 {
+        let answer = get(&upstream, "/").await.unwrap().into_body().collect().await.unwrap();
+        assert_eq!(answer.trailers().unwrap()["x-sum"], "7");
+        assert_eq!(answer.to_bytes(), "ok");
+        assert_eq!(upstream.in_flight(), 0);
     }
     assert_eq!(raw.connections(), 1);
 }
