@@ -4,8 +4,8 @@
 //! no white space around a name. What fields say of this connection alone ends here: a
 //! `Connection` that names nothing but `close` or `keep-alive`, and `Transfer-Encoding`.
 //!
-//! Cost: two allocations for all values, as they share one copy of the head; none for the map, as
-//! the request's is filled anew.
+//! Cost: two allocations for all values, as they share one copy of the head, and one for each name
+//! that is not a standard one; none for the map, as the request's is filled anew.
 
 use std::mem::MaybeUninit;
 
