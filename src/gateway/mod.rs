@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, ready};
 use http::header::{ALLOW, CACHE_CONTROL, CONNECTION};
 use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
@@ -147,27 +149,32 @@ impl Gateway {
     }
 
     /// Answers one request: by the upstream if it may go there, by a refusal if not.
-    pub async fn handle(
+    ///
+    /// Why not an `async fn`: it would have room for the request twice, whole and in parts, and
+    /// hyper moves each future about before it begins.
+    pub fn handle(
         &self,
         request: Request<Incoming>,
         connection: &Connection,
-    ) -> Response<Body> {
+    ) -> impl Future<Output = Response<Body>> {
         let (mut parts, body) = request.into_parts();
-        let snapshot = connection.worker.hold().current(&self.snapshot);
-        let closes = departure::must_close(&parts);
-        let mut context = Context::new(&snapshot, connection, &parts, time::now());
         let mut body = Some(body);
-        let mut response = match serve(&mut context, &mut parts, &mut body).await {
-            Ok(response) => context.finish(response),
-            Err(rejection) => context.refuse(&rejection, &parts.headers),
-        };
-        if let Some(unread) = body {
-            linger::keep_open(unread, parts.version);
+        async move {
+            let snapshot = connection.worker.hold().current(&self.snapshot);
+            let closes = departure::must_close(&parts);
+            let mut context = Context::new(&snapshot, connection, &parts, time::now());
+            let mut response = match serve(&mut context, &mut parts, &mut body).await {
+                Ok(response) => context.finish(response),
+                Err(rejection) => context.refuse(&rejection, &parts.headers),
+            };
+            if let Some(unread) = body {
+                linger::keep_open(unread, parts.version);
+            }
+            if closes {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
         }
-        if closes {
-            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        response
     }
 
     /// The answer to a request that could not be parsed: the bytes, in HTTP/1.1.
@@ -210,7 +217,6 @@ async fn serve(
     let snapshot = context.snapshot;
     let route = snapshot.find(&entry, &parts.method)?;
     context.enter(route);
-    let rewrite = Rewrite::of(&entry, parts)?;
     route.check_length(&parts.headers)?;
     if context.connection.worker.pseudonym().has_signed(&parts.headers) {
         return Err(Rejection::UpstreamFailed(UpstreamFailure::Loop));
@@ -218,19 +224,22 @@ async fn serve(
 
     let admission = route.authorize(parts, context.now, &mut context.token).await?;
     let permit = admission.permit;
+    let rewrite = Rewrite::of(&entry, parts)?;
     if headers::spend(&parts.method, &mut parts.headers) == MaxForwards::EndsHere {
         return Ok(no_content(OPTIONS_ALLOW));
     }
-    let own = route.forward.own_token().await?;
-    let departure = Departure {
-        route,
-        rewrite,
-        holder: permit.holder(),
-        exchanged: admission.exchanged,
-        own_token: own.as_ref().map(|(_, token)| &**token),
+    let own = route.forward.own_token(context.now).await?;
+    let sent = {
+        let departure = Departure {
+            route,
+            rewrite,
+            holder: permit.holder(),
+            exchanged: admission.exchanged,
+            own_token: own.as_ref().map(|(_, token)| &**token),
+        };
+        forward(context, route, &permit, departure.request(context, parts, body)?)
     };
-    let request = departure.request(context, parts, body)?;
-    let response = forward(context, route, &permit, request).await?;
+    let response = sent.await?;
     if let Some((client, token)) = &own
         && response.status() == StatusCode::UNAUTHORIZED
     {
@@ -244,23 +253,25 @@ async fn serve(
     Ok(response)
 }
 
-async fn forward(
+fn forward(
     context: &Context<'_>,
     route: &Route,
     permit: &Permit,
     request: Request<Body>,
-) -> Result<Response<Body>, Rejection> {
-    let Some((upstream, metrics)) = &route.upstream else {
-        return Err(Rejection::UpstreamFailed(UpstreamFailure::Refused));
-    };
+) -> impl Future<Output = Result<Response<Body>, Rejection>> {
     let watch = request.body().watch();
     let worker = context.connection.worker.index();
-    let mut response = upstream::forward(permit, upstream, worker, request, route.timeout)
-        .await
-        .map_err(|failure| departure::failure(watch.fault(), failure))?;
-    metrics.answered(response.status());
-    departure::arrived(context, route, &mut response);
-    Ok(response)
+    let Some((upstream, metrics)) = &route.upstream else {
+        return Either::Right(ready(Err(Rejection::UpstreamFailed(UpstreamFailure::Refused))));
+    };
+    let sent = upstream::forward(permit, upstream, worker, request, route.timeout);
+    Either::Left(sent.map(move |answered| {
+        let mut response =
+            answered.map_err(|failure| departure::failure(watch.fault(), failure))?;
+        metrics.answered(response.status());
+        departure::arrived(context, route, &mut response);
+        Ok(response)
+    }))
 }
 
 /// RFC 9110 §9.3.7: `OPTIONS *` asks about the server, not about a resource behind it.

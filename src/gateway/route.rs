@@ -185,10 +185,18 @@ impl Forwarding {
     /// When our client has none: 502 if it was refused, 503 if nobody could be asked.
     pub(super) async fn own_token(
         &self,
+        now: Now,
     ) -> Result<Option<(&Arc<OwnClient>, Arc<OwnToken>)>, Rejection> {
         match self {
             Self::Token | Self::Nothing => Ok(None),
-            Self::Client(client) => Ok(Some((client, client.token().await?))),
+            Self::Client(client) => {
+                let token = match client.held(now) {
+                    Some(token) => token,
+                    // Boxed, as this is rare and every request would carry its size around.
+                    None => Box::pin(client.token()).await?,
+                };
+                Ok(Some((client, token)))
+            }
         }
     }
 }

@@ -146,7 +146,8 @@ impl OwnClient {
             .error(error)
     }
 
-    fn held(&self, now: Now) -> Option<Arc<OwnToken>> {
+    /// The token that is held, if it is good. Cost: one atomic load.
+    pub fn held(&self, now: Now) -> Option<Arc<OwnToken>> {
         self.current.load().as_ref().filter(|token| token.is_good(now)).cloned()
     }
 

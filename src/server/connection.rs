@@ -65,24 +65,31 @@ impl Served {
         let transport = Transport::new(TokioIo::new(io), prefix, protocol, Arc::clone(&activity));
         let streams = StreamExecutor::new(limits.idle_timeout);
         let door = Arc::new(Door { gateway, connection });
-        let service = service_fn({
-            let streams = streams.clone();
+        let handle = {
             let activity = Arc::clone(&activity);
             let door = Arc::clone(&door);
-            move |request| {
+            move |request, pace| {
                 let busy = Busy::begin(&activity);
-                let pace = (protocol == Protocol::Http2).then(|| streams.expect());
                 let door = Arc::clone(&door);
                 async move {
                     let response = door.gateway.handle(request, &door.connection).await;
                     Ok(response.map(|body| Watched::new(body, busy, pace)))
                 }
             }
-        });
+        };
         let serving = Serving { door: &door, activity: &activity, limits, phase };
         match protocol {
-            Protocol::Http1 => serving.http1(transport, service).await,
-            Protocol::Http2 => serving.http2(transport, service, streams).await,
+            Protocol::Http1 => {
+                let service = service_fn(move |request| handle(request, None));
+                serving.http1(transport, service).await;
+            }
+            Protocol::Http2 => {
+                let paces = streams.clone();
+                // Boxed: hyper, h2 and tokio hand a stream's future on from one to the other.
+                let service =
+                    service_fn(move |request| Box::pin(handle(request, Some(paces.expect()))));
+                serving.http2(transport, service, streams).await;
+            }
         }
     }
 }

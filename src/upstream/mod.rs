@@ -39,7 +39,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::future::Either;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, ready};
 use http::uri::Scheme;
 use http::{Request, Response};
 use hyper::client::conn::TrySendError;
@@ -96,14 +97,17 @@ struct Endpoint {
 /// # Errors
 /// Why there is no answer. If the request's own body is at fault, its
 /// [`RequestWatch`](crate::body::RequestWatch) says so, and this error means nothing.
-pub async fn forward(
+///
+/// Why not an `async fn`: the request goes to its connection before anything is waited for, and
+/// should not take room in the future of every caller.
+pub fn forward(
     _permit: &Permit,
     upstream: &Upstream,
     worker: WorkerIndex,
     request: Request<Body>,
     header_timeout: Option<Duration>,
-) -> Result<Response<Body>, UpstreamFailure> {
-    upstream.exchange(worker, request, header_timeout).await
+) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
+    upstream.exchange(worker, request, header_timeout)
 }
 
 impl Upstream {
@@ -155,12 +159,43 @@ impl Upstream {
         false
     }
 
-    async fn exchange(
+    fn exchange(
+        &self,
+        worker: WorkerIndex,
+        request: Request<Body>,
+        header_timeout: Option<Duration>,
+    ) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
+        match self.begin(worker, request, header_timeout) {
+            Ok((sent, deadline)) => {
+                Either::Left(sent.then(move |sent| self.settle(worker, sent, deadline)))
+            }
+            Err(failure) => Either::Right(ready(Err(failure))),
+        }
+    }
+
+    /// Sends once more what may be sent again.
+    fn settle(
+        &self,
+        worker: WorkerIndex,
+        sent: Sent,
+        deadline: Instant,
+    ) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
+        match sent {
+            Err(Unanswered::Unsent(request, exchange)) => {
+                let again = Box::pin(self.send_anew(worker, *request, exchange, deadline));
+                Either::Left(again.map(|sent| sent.map_err(Unanswered::failure)))
+            }
+            sent => Either::Right(ready(sent.map_err(Unanswered::failure))),
+        }
+    }
+
+    /// Gives a request to a connection that is open, or to one that will be.
+    fn begin(
         &self,
         worker: WorkerIndex,
         mut request: Request<Body>,
         header_timeout: Option<Duration>,
-    ) -> Result<Response<Body>, UpstreamFailure> {
+    ) -> Result<(impl Future<Output = Sent>, Instant), UpstreamFailure> {
         if request.body().watch().fault().is_some() {
             return Err(UpstreamFailure::Reset);
         }
@@ -173,17 +208,11 @@ impl Upstream {
         let deadline = later(now, header_timeout.unwrap_or(self.settings.timeouts.header));
         let exchange = pool.enter(now)?;
         let sent = match pool.take(exchange.endpoint(), now) {
-            Some(line) => self.send(line, request, exchange, deadline).await,
+            Some(line) => Either::Left(self.send(line, request, exchange, deadline)),
             // Boxed, as this is rare and every request would carry its size around.
-            None => Box::pin(self.send_anew(worker, request, exchange, deadline)).await,
+            None => Either::Right(Box::pin(self.send_anew(worker, request, exchange, deadline))),
         };
-        let answered = match sent {
-            Err(Unanswered::Unsent(request, exchange)) => {
-                Box::pin(self.send_anew(worker, *request, exchange, deadline)).await
-            }
-            answered => answered,
-        };
-        answered.map_err(Unanswered::failure)
+        Ok((sent, deadline))
     }
 
     /// Sends over a connection that is opened for it, unless another request has opened one to
@@ -305,6 +334,9 @@ impl fmt::Debug for Upstream {
             .finish_non_exhaustive()
     }
 }
+
+/// How an exchange over one connection ended.
+type Sent = Result<Response<Body>, Unanswered>;
 
 /// A request that got no answer.
 enum Unanswered {

@@ -109,7 +109,7 @@ fn limits(table: &mut Table<'_>) -> Result<UpstreamLimits, Told> {
     let requests = table.or("requests", 10_000, |value| {
         value.whole(1..=REQUESTS_MAX).map(|number| number as usize)
     });
-    let idle_connections = table.or("idle_connections", 256, |value| {
+    let idle_connections = table.or("idle_connections", 1024, |value| {
         value.whole(0..=IDLE_CONNECTIONS_MAX).map(|number| number as usize)
     });
     Ok(UpstreamLimits { requests: requests?, idle_connections: idle_connections? })
