@@ -148,7 +148,7 @@ impl Route {
         match self.verifier.recall(token, now) {
             Recall::Hit(verified) => Ok(verified),
             Recall::Refused(rejection) => Err(rejection),
-            Recall::Miss => Box::pin(self.verifier.verify(token, now)).await,
+            Recall::Miss(digest) => Box::pin(self.verifier.judge(token, digest, now)).await,
         }
     }
 

@@ -49,7 +49,7 @@ impl Server {
         match super::recall(servers, opaque, self.caches(), token, digest, now) {
             super::Recall::Hit(known) => return Ok(known),
             super::Recall::Refused(rejection) => return Err(rejection),
-            super::Recall::Miss => {}
+            super::Recall::Miss(_) => {}
         }
         if jwt::is_jwt(token.expose()) {
             let jwt = UnverifiedJwt::parse(token.expose()).map_err(Rejection::TokenInvalid)?;

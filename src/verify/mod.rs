@@ -67,8 +67,8 @@ pub enum Recall {
     Hit(Arc<VerifiedToken>),
     /// It is bad.
     Refused(Rejection),
-    /// Nothing that counts now.
-    Miss,
+    /// Nothing that counts now. Its digest, for whoever judges it next.
+    Miss(TokenDigest),
 }
 
 impl Verifier {
@@ -96,12 +96,23 @@ impl Verifier {
         token: RawToken<'_>,
         now: Now,
     ) -> Result<Arc<VerifiedToken>, Rejection> {
-        let digest = token.digest();
-        match self.recall_digest(token, digest, now) {
-            Recall::Hit(known) => return Ok(known),
-            Recall::Refused(rejection) => return Err(rejection),
-            Recall::Miss => {}
+        match self.recall(token, now) {
+            Recall::Hit(known) => Ok(known),
+            Recall::Refused(rejection) => Err(rejection),
+            Recall::Miss(digest) => self.judge(token, digest, now).await,
         }
+    }
+
+    /// Judges a token that [`recall`](Self::recall) knew nothing of: by keys or by asking.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn judge(
+        &self,
+        token: RawToken<'_>,
+        digest: TokenDigest,
+        now: Now,
+    ) -> Result<Arc<VerifiedToken>, Rejection> {
         if token.expose().len() > jwt::TOKEN_MAX_BYTES {
             return Err(Rejection::TokenInvalid(InvalidToken::Malformed));
         }
@@ -159,7 +170,7 @@ fn recall(
             return Recall::Refused(Rejection::TokenInvalid(bad.why));
         }
     }
-    let Some(server) = opaque else { return Recall::Miss };
+    let Some(server) = opaque else { return Recall::Miss(digest) };
     let key = CacheKey { digest, judge: Judge::Asked(server.id()) };
     if let Some(good) = caches.good(&key) {
         return hit(server, good, CacheKind::Opaque, now);
@@ -169,7 +180,7 @@ fn recall(
             server.metrics().hit(CacheKind::Negative);
             Recall::Refused(Rejection::TokenInvalid(bad.why))
         }
-        None => Recall::Miss,
+        None => Recall::Miss(digest),
     }
 }
 
@@ -183,7 +194,7 @@ fn hit(server: &Server, good: GoodVerdict, kind: CacheKind, now: Now) -> Recall 
         }
     };
     if !is_proven || !good.is_fresh(now.instant) {
-        return Recall::Miss;
+        return Recall::Miss(good.token.digest);
     }
     server.metrics().hit(kind);
     match access_token::check_time(&good.token.validity, now.unix) {

@@ -218,7 +218,7 @@ async fn invariant_3_a_cached_verdict_ends_with_its_key() {
     assert!(matches!(verifier.recall(RawToken::new(&token), now), Recall::Hit(_)));
     issuer.publish(&[(&other, "k2")]);
     refresh(&server).await;
-    assert!(matches!(verifier.recall(RawToken::new(&token), now), Recall::Miss));
+    assert!(matches!(verifier.recall(RawToken::new(&token), now), Recall::Miss(_)));
     assert_eq!(reason(&verifier, &token, now).await, "token_key_unknown");
     issuer.publish(&[(&other, "k")]);
     refresh(&server).await;
@@ -236,7 +236,7 @@ async fn invariant_3_a_cached_verdict_ends_with_the_settings_of_its_server() {
         ..issuer.settings()
     };
     let reloaded = super::tests::verifier(&start(stricter, &shared), &shared);
-    assert!(matches!(reloaded.recall(RawToken::new(&token), now), Recall::Miss));
+    assert!(matches!(reloaded.recall(RawToken::new(&token), now), Recall::Miss(_)));
     assert_eq!(reason(&reloaded, &token, now).await, "token_algorithm");
 }
 
