@@ -8,6 +8,7 @@ use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Protocol, Served};
 use super::listen::{BoundListener, Treatment};
@@ -124,26 +125,32 @@ async fn serve(
     let limits = treatment.limits.clone();
     let served = Served { gateway, connection, limits, phase };
     match (accepted, &treatment.tls) {
-        (Accepted::Tcp(stream, _), None) => served.plaintext(stream).await,
-        (Accepted::Unix(stream), None) => served.plaintext(stream).await,
+        // Each boxed: an idle connection without TLS would hold room for a handshake otherwise.
+        (Accepted::Tcp(stream, _), None) => Box::pin(served.plaintext(stream)).await,
+        (Accepted::Unix(stream), None) => Box::pin(served.plaintext(stream)).await,
         (Accepted::Tcp(stream, _), Some((acceptor, _))) => {
-            let handshake = acceptor.accept(Gathering::new(stream));
-            let Ok(Ok(stream)) = timeout(served.limits.header_timeout, handshake).await else {
-                return;
-            };
-            let protocol = match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => Protocol::Http2,
-                _ => Protocol::Http1,
-            };
-            served.negotiated(stream, protocol).await;
+            Box::pin(with_tls(served, stream, acceptor)).await;
         }
         (Accepted::Unix(stream), Some((acceptor, _))) => {
             let handshake = acceptor.accept(stream);
-            if let Ok(Ok(stream)) = timeout(served.limits.header_timeout, handshake).await {
-                served.plaintext(stream).await;
+            let handshake = Box::pin(timeout(served.limits.header_timeout, handshake));
+            if let Ok(Ok(stream)) = handshake.await {
+                Box::pin(served.plaintext(stream)).await;
             }
         }
     }
+}
+
+async fn with_tls(served: Served, stream: TcpStream, acceptor: &TlsAcceptor) {
+    let handshake = acceptor.accept(Gathering::new(stream));
+    // Boxed: given back when the handshake is over.
+    let handshake = Box::pin(timeout(served.limits.header_timeout, handshake));
+    let Ok(Ok(stream)) = handshake.await else { return };
+    let protocol = match stream.get_ref().1.alpn_protocol() {
+        Some(b"h2") => Protocol::Http2,
+        _ => Protocol::Http1,
+    };
+    served.negotiated(stream, protocol).await;
 }
 
 /// Whether an error of `accept` says something of one connection and nothing of the listener.

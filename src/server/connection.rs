@@ -81,14 +81,14 @@ impl Served {
         match protocol {
             Protocol::Http1 => {
                 let service = service_fn(move |request| handle(request, None));
-                serving.http1(transport, service).await;
+                Box::pin(serving.http1(transport, service)).await;
             }
             Protocol::Http2 => {
                 let paces = streams.clone();
                 // Boxed: hyper, h2 and tokio hand a stream's future on from one to the other.
                 let service =
                     service_fn(move |request| Box::pin(handle(request, Some(paces.expect()))));
-                serving.http2(transport, service, streams).await;
+                Box::pin(serving.http2(transport, service, streams)).await;
             }
         }
     }
@@ -116,7 +116,9 @@ impl Serving<'_> {
     {
         let (mut transport, mut service) = (transport, service);
         let status = loop {
-            let (expiry, parts) = self.http1_until_it_rests(transport, service).await;
+            // Boxed: given back while the connection rests.
+            let working = Box::pin(self.http1_until_it_rests(transport, service));
+            let (expiry, parts) = working.await;
             (transport, service) = (parts.io, parts.service);
             let still_for = match expiry {
                 None => break transport.held_back(),
@@ -127,17 +129,15 @@ impl Serving<'_> {
             let mut io = transport.into_inner();
             let bytes = match self.rest(io.inner_mut(), parts.read_buf, still_for).await {
                 Parked::Woken(bytes) => bytes,
-                Parked::Over => return close(io.into_inner(), None).await,
+                Parked::Over => return Box::pin(close(io.into_inner(), None)).await,
             };
             transport = Transport::new(io, bytes, Protocol::Http1, Arc::clone(self.activity));
         };
         let answer = status.map(|status| self.door.gateway.unparsed(&self.door.connection, status));
-        close(transport.into_inner().into_inner(), answer.as_deref()).await;
+        Box::pin(close(transport.into_inner().into_inner(), answer.as_deref())).await;
     }
 
     /// Serves until the connection ends, or nothing is asked for.
-    ///
-    /// The HTTP state is boxed: it is given back while the connection is parked.
     async fn http1_until_it_rests<I: Stream, S: Handling>(
         &mut self,
         transport: Transport<TokioIo<I>>,
@@ -151,15 +151,15 @@ impl Serving<'_> {
             .header_read_timeout(None)
             .max_buf_size(self.limits.header_max.max(HTTP1_BUFFER_MIN_BYTES))
             .max_header_size(self.limits.header_max);
-        let mut connection = Box::new(builder.serve_connection(transport, service));
+        let mut connection = builder.serve_connection(transport, service);
         let mut watchdog = pin!(Watchdog::new(self.activity, &self.limits));
         let expiry = poll_fn(|context| {
-            if Pin::new(&mut *connection).poll(context).is_ready() {
+            if Pin::new(&mut connection).poll(context).is_ready() {
                 return Poll::Ready(None);
             }
             if self.phase.poll_draining(context) {
-                Pin::new(&mut *connection).graceful_shutdown();
-                if Pin::new(&mut *connection).poll(context).is_ready() {
+                Pin::new(&mut connection).graceful_shutdown();
+                if Pin::new(&mut connection).poll(context).is_ready() {
                     return Poll::Ready(None);
                 }
             }
