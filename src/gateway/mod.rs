@@ -30,7 +30,7 @@ use self::departure::{Departure, Rewrite};
 use self::entry::Entry;
 use self::snapshot::Ground;
 use crate::base::time;
-use crate::body::Body;
+use crate::body::{Body, RequestWatch};
 use crate::config::Config;
 use crate::headers::{self, MaxForwards};
 use crate::policy::Permit;
@@ -146,7 +146,8 @@ impl Gateway {
         servers.chain(upstreams).collect()
     }
 
-    /// Answers one request: by the upstream if it may go there, by a refusal if not.
+    /// Answers one request: by the upstream if it may go there, by a refusal if not. An answer that
+    /// came while the request's body was still being sent has its [`RequestWatch`] with it.
     pub async fn handle(
         &self,
         request: Request<Incoming>,
@@ -157,12 +158,17 @@ impl Gateway {
         let closes = departure::must_close(&parts);
         let mut context = Context::new(&snapshot, connection, &parts, time::now());
         let mut body = Some(body);
-        let mut response = match serve(&mut context, &mut parts, &mut body).await {
+        let served = serve(&mut context, &mut parts, &mut body).await;
+        let unfinished = context.sending.take().filter(RequestWatch::is_streaming);
+        let mut response = match served {
             Ok(response) => context.finish(response),
             Err(rejection) => context.refuse(&rejection, &parts.headers),
         };
         if let Some(unread) = body {
             linger::keep_open(unread, parts.version);
+        }
+        if let Some(watch) = unfinished {
+            response.extensions_mut().insert(watch);
         }
         if closes {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -245,7 +251,7 @@ async fn serve(
 }
 
 async fn forward(
-    context: &Context<'_>,
+    context: &mut Context<'_>,
     route: &Route,
     permit: &Permit,
     request: Request<Body>,
@@ -254,6 +260,7 @@ async fn forward(
         return Err(Rejection::UpstreamFailed(UpstreamFailure::Refused));
     };
     let watch = request.body().watch();
+    context.sending = Some(watch.clone());
     let worker = context.connection.worker.index();
     let mut response = upstream::forward(permit, upstream, worker, request, route.timeout)
         .await

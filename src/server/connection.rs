@@ -26,6 +26,7 @@ use super::phase::PhaseReceiver;
 use super::transport::{Activity, Transport};
 use super::watchdog::{Expiry, Watchdog};
 use super::watched::{Busy, Watched};
+use crate::body::RequestWatch;
 use crate::config::ListenerLimits;
 use crate::gateway::{Connection, Gateway};
 
@@ -73,8 +74,13 @@ impl Served {
                 let busy = Busy::begin(&activity);
                 let pace = (protocol == Protocol::Http2).then(|| streams.expect());
                 let door = Arc::clone(&door);
+                let activity = (protocol == Protocol::Http1).then(|| Arc::clone(&activity));
                 async move {
-                    let response = door.gateway.handle(request, &door.connection).await;
+                    let mut response = door.gateway.handle(request, &door.connection).await;
+                    let unfinished = response.extensions_mut().remove::<RequestWatch>();
+                    if let (Some(activity), Some(watch)) = (activity, unfinished) {
+                        activity.body_goes_on(watch);
+                    }
                     Ok(response.map(|body| Watched::new(body, busy, pace)))
                 }
             }

@@ -6,8 +6,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -16,6 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::connection::Protocol;
 use crate::base::gather::gathered;
+use crate::body::RequestWatch;
 
 /// What happens on a connection, in counters: nothing here reads a clock.
 ///
@@ -28,6 +29,8 @@ pub(super) struct Activity {
     written: AtomicU64,
     write_blocked: AtomicBool,
     answer_under_way: AtomicBool,
+    /// Over HTTP/1.1, a request's body that went on when its answer came.
+    body: Mutex<Option<RequestWatch>>,
 }
 
 impl Activity {
@@ -74,6 +77,22 @@ impl Activity {
         self.read_since_request.store(false, Relaxed);
     }
 
+    /// A request's body goes on beside its answer, and perhaps behind it.
+    pub(super) fn body_goes_on(&self, watch: RequestWatch) {
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+    }
+
+    /// Whether what the caller sends is a part of such a body. Once it is over, what was read of
+    /// it counts for no head.
+    pub(super) fn is_inside_a_body(&self) -> bool {
+        let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_streaming = body.as_ref().is_some_and(RequestWatch::is_streaming);
+        if !is_streaming && body.take().is_some() {
+            self.read_since_request.store(false, Relaxed);
+        }
+        is_streaming
+    }
+
     /// Whether a request is being worked on.
     pub(super) fn is_busy(&self) -> bool {
         self.in_flight.load(Relaxed) > 0
@@ -81,7 +100,8 @@ impl Activity {
 
     /// Whether bytes came of a head that is not complete.
     pub(super) fn is_inside_a_head(&self) -> bool {
-        !self.is_busy() && self.read_since_request.load(Relaxed)
+        let has_read = || self.read_since_request.load(Relaxed);
+        !self.is_busy() && has_read() && !self.is_inside_a_body() && has_read()
     }
 
     /// Whether the caller has stopped reading.
