@@ -217,10 +217,14 @@ impl<I: Write + Unpin> Write for Transport<I> {
         self.io.is_write_vectored()
     }
 
-    /// hyper flushes once its own buffer is empty, and takes the next head only then.
+    /// hyper flushes once its own buffer is empty, and takes the next head only then. What TLS holds
+    /// on to is not written yet, and nobody would flush it where the connection rests.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.activity.flushed();
-        Pin::new(&mut self.io).poll_flush(context)
+        let outcome = Pin::new(&mut self.io).poll_flush(context);
+        if outcome.is_ready() {
+            self.activity.flushed();
+        }
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -248,6 +252,9 @@ fn automatic_answer(bytes: &[u8]) -> Option<StatusCode> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
     use super::*;
 
     #[test]
@@ -277,6 +284,39 @@ mod tests {
         assert!(activity.is_answering(), "the end of the body is not written yet");
         activity.flushed();
         assert!(!activity.is_answering());
+    }
+
+    struct Stuck;
+
+    impl Write for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn an_answer_that_tls_holds_on_to_is_under_way() {
+        let activity = Arc::new(Activity::default());
+        let stream = Transport::new(Stuck, Bytes::new(), Protocol::Http1, Arc::clone(&activity));
+        activity.request_began();
+        activity.request_ended();
+        let mut stream = pin!(stream);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(stream.as_mut().poll_write(&mut context, b"answer").is_ready());
+        assert!(stream.as_mut().poll_flush(&mut context).is_pending());
+        assert!(activity.is_answering());
     }
 
     #[test]
