@@ -168,14 +168,16 @@ impl Serving<'_> {
         (expiry, connection.into_parts())
     }
 
-    /// Waits for the next request's first bytes. What hyper had read of one is given back to it.
+    /// Waits for the next request's first bytes. What hyper had read of one is given back to it,
+    /// but for line ends: some callers send one behind a body, and it begins no request (RFC 9112
+    /// §2.2).
     async fn rest<I: Stream>(
         &mut self,
         io: &mut I,
         read_ahead: Bytes,
         still_for: Duration,
     ) -> Parked {
-        if !read_ahead.is_empty() {
+        if read_ahead.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             return Parked::Woken(read_ahead);
         }
         park(io, &mut self.phase, self.limits.idle_timeout.saturating_sub(still_for)).await

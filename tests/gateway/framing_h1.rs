@@ -289,6 +289,24 @@ async fn rfc9112_7_1_1_chunk_extensions_are_ignored_and_bounded() {
     assert!(matches!(status, 0 | 400 | 502) && seen == 0, "{status}, {seen} upstream");
 }
 
+#[tokio::test]
+async fn rfc9112_2_2_a_line_end_behind_a_body_begins_no_request() {
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        setup
+            .listener("limits = { header_timeout = \"300ms\" }")
+            .route(r#"path = "/p", access = "public""#)
+    })
+    .await;
+    let mut connection = Connection::open(world.gateway.address()).await;
+    let sent = b"POST /p HTTP/1.1\r\nhost: api.test\r\ncontent-length: 2\r\n\r\nok\r\n";
+    connection.write(sent).await;
+    assert_eq!(connection.response("POST").await.status, 200);
+    // Longer than it takes the gateway to see that nothing is asked for, and header_timeout.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    connection.write(b"GET /p HTTP/1.1\r\nhost: api.test\r\n\r\n").await;
+    assert_eq!(connection.response("GET").await.status, 200);
+}
+
 /// An upstream over HTTP/2 that answers at once and reads the request's body all the same.
 async fn answers_early() -> (String, Arc<Mutex<Vec<String>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
