@@ -98,10 +98,12 @@ impl Activity {
         self.in_flight.load(Relaxed) > 0
     }
 
-    /// Whether bytes came of a head that is not complete.
+    /// Whether bytes came of a head that is not complete. What comes before the last answer is
+    /// written waits its turn, and so does an answer to it.
     pub(super) fn is_inside_a_head(&self) -> bool {
         let has_read = || self.read_since_request.load(Relaxed);
-        !self.is_busy() && has_read() && !self.is_inside_a_body() && has_read()
+        let is_quiet = !self.is_busy() && !self.is_answering();
+        is_quiet && has_read() && !self.is_inside_a_body() && has_read()
     }
 
     /// Whether the caller has stopped reading.

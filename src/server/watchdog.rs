@@ -164,6 +164,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_head_behind_an_answer_is_not_waited_for_before_that_is_written() {
+        let activity = Activity::default();
+        activity.request_began();
+        activity.request_ended();
+        activity.bytes_came();
+        assert_eq!(seconds_until_expiry(&activity).await, (Expiry::Stalled, 75));
+        activity.flushed();
+        assert_eq!(seconds_until_expiry(&activity).await, (Expiry::HeadTooSlow, 10));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn over_http2_a_connection_without_requests_ends_after_the_idle_timeout() {
         let activity = Activity::default();
         let watchdog = Watchdog::new(&activity, &LIMITS).between_requests_only();
