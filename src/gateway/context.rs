@@ -16,7 +16,7 @@ use super::route::Route;
 use super::snapshot::Snapshot;
 use crate::base::net::Peer;
 use crate::base::time::{self, Now};
-use crate::body::{Body, BodyEnd};
+use crate::body::{Body, BodyEnd, RequestWatch};
 use crate::headers::Trust;
 use crate::oauth::{RawToken, VerifiedToken};
 use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme};
@@ -33,6 +33,8 @@ pub(super) struct Context<'a> {
     route: Option<&'a Arc<Route>>,
     /// The token that was found good, whatever became of the request then.
     pub(super) token: Option<Arc<VerifiedToken>>,
+    /// How the sending of the request's body goes, once it has begun.
+    pub(super) sending: Option<RequestWatch>,
     /// What only the access log wants to know: the target as received, and who asked.
     logged: Option<(Uri, Option<IpAddr>)>,
 }
@@ -53,6 +55,7 @@ impl<'a> Context<'a> {
             form: form(parts),
             route: None,
             token: None,
+            sending: None,
             logged: snapshot
                 .config()
                 .log

@@ -32,7 +32,7 @@ use self::departure::{Departure, Rewrite};
 use self::entry::Entry;
 use self::snapshot::Ground;
 use crate::base::time;
-use crate::body::Body;
+use crate::body::{Body, RequestWatch};
 use crate::config::Config;
 use crate::headers::{self, MaxForwards};
 use crate::policy::Permit;
@@ -148,7 +148,8 @@ impl Gateway {
         servers.chain(upstreams).collect()
     }
 
-    /// Answers one request: by the upstream if it may go there, by a refusal if not.
+    /// Answers one request: by the upstream if it may go there, by a refusal if not. An answer that
+    /// came while the request's body was still being sent has its [`RequestWatch`] with it.
     ///
     /// Why not an `async fn`: it would have room for the request twice, whole and in parts, and
     /// hyper moves each future about before it begins.
@@ -163,12 +164,17 @@ impl Gateway {
             let snapshot = connection.worker.hold().current(&self.snapshot);
             let closes = departure::must_close(&parts);
             let mut context = Context::new(&snapshot, connection, &parts, time::now());
-            let mut response = match serve(&mut context, &mut parts, &mut body).await {
+            let served = serve(&mut context, &mut parts, &mut body).await;
+            let unfinished = context.sending.take().filter(RequestWatch::is_streaming);
+            let mut response = match served {
                 Ok(response) => context.finish(response),
                 Err(rejection) => context.refuse(&rejection, &parts.headers),
             };
             if let Some(unread) = body {
                 linger::keep_open(unread, parts.version);
+            }
+            if let Some(watch) = unfinished {
+                response.extensions_mut().insert(watch);
             }
             if closes {
                 response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -237,7 +243,9 @@ async fn serve(
             exchanged: admission.exchanged,
             own_token: own.as_ref().map(|(_, token)| &**token),
         };
-        forward(context, route, &permit, departure.request(context, parts, body)?)
+        let request = departure.request(context, parts, body)?;
+        context.sending = Some(request.body().watch());
+        forward(context, route, &permit, request)
     };
     let response = sent.await?;
     if let Some((client, token)) = &own

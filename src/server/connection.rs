@@ -26,6 +26,7 @@ use super::phase::PhaseReceiver;
 use super::transport::{Activity, Transport};
 use super::watchdog::{Expiry, Watchdog};
 use super::watched::{Busy, Watched};
+use crate::body::RequestWatch;
 use crate::config::ListenerLimits;
 use crate::gateway::{Connection, Gateway};
 
@@ -71,8 +72,13 @@ impl Served {
             move |request, pace| {
                 let busy = Busy::begin(&activity);
                 let door = Arc::clone(&door);
+                let activity = (protocol == Protocol::Http1).then(|| Arc::clone(&activity));
                 async move {
-                    let response = door.gateway.handle(request, &door.connection).await;
+                    let mut response = door.gateway.handle(request, &door.connection).await;
+                    let unfinished = response.extensions_mut().remove::<RequestWatch>();
+                    if let (Some(activity), Some(watch)) = (activity, unfinished) {
+                        activity.body_goes_on(watch);
+                    }
                     Ok(response.map(|body| Watched::new(body, busy, pace)))
                 }
             }
@@ -169,14 +175,16 @@ impl Serving<'_> {
         (expiry, connection.into_parts())
     }
 
-    /// Waits for the next request's first bytes. What hyper had read of one is given back to it.
+    /// Waits for the next request's first bytes. What hyper had read of one is given back to it,
+    /// but for line ends: some callers send one behind a body, and it begins no request (RFC 9112
+    /// §2.2).
     async fn rest<I: Stream>(
         &mut self,
         io: &mut I,
         read_ahead: Bytes,
         still_for: Duration,
     ) -> Parked {
-        if !read_ahead.is_empty() {
+        if read_ahead.iter().any(|byte| !matches!(byte, b'\r' | b'\n')) {
             return Parked::Woken(read_ahead);
         }
         park(io, &mut self.phase, self.limits.idle_timeout.saturating_sub(still_for)).await

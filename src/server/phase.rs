@@ -1,9 +1,10 @@
 //! Where the process stands between its start and its end, as every connection hears of it.
 
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::pin::{Pin, pin};
+use std::task::{Context, Waker};
 
 use tokio::sync::watch;
+use tokio::task::coop::unconstrained;
 
 /// Where the process stands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -58,6 +59,9 @@ impl PhaseReceiver {
     ///
     /// Cost while nothing has changed and the same task asks again: one load. To ask the future
     /// each time would take a lock that all connections of all workers share.
+    ///
+    /// Why unconstrained: a task that has used up its share would be told to come back, and nobody
+    /// would be told whom to wake.
     pub(super) fn poll_draining(&mut self, context: &mut Context<'_>) -> bool {
         let is_listening =
             self.listening.as_ref().is_some_and(|task| task.will_wake(context.waker()));
@@ -68,7 +72,7 @@ impl PhaseReceiver {
             return false;
         };
         self.listening = Some(context.waker().clone());
-        let has_begun = matches!(draining.as_mut().poll(context), Poll::Ready(()));
+        let has_begun = pin!(unconstrained(draining.as_mut())).poll(context).is_ready();
         if has_begun {
             self.draining = None;
         }
@@ -90,6 +94,10 @@ impl Clone for PhaseReceiver {
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
+    use std::task::Poll;
+    use std::time::Duration;
+
+    use tokio::task::coop::{consume_budget, has_budget_remaining};
 
     use super::*;
 
@@ -106,5 +114,24 @@ mod tests {
         assert!(!poll_fn(|context| hear(&mut receiver, context)).await);
         drop(receiver);
         sender.all_gone().await;
+    }
+
+    #[tokio::test]
+    async fn a_task_that_had_used_up_its_share_when_it_asked_hears_of_it() {
+        let sender = PhaseSender::new();
+        let mut receiver = sender.subscribe();
+        let mut polls = 0;
+        let hearing = tokio::spawn(poll_fn(move |context| {
+            polls += 1;
+            // As a connection does that has read and written much in one turn.
+            while polls == 1 && has_budget_remaining() {
+                let _ = pin!(consume_budget()).poll(context);
+            }
+            if receiver.poll_draining(context) { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        sender.enter(Phase::Draining);
+        let heard = tokio::time::timeout(Duration::from_secs(1), hearing).await;
+        assert!(heard.is_ok());
     }
 }

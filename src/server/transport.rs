@@ -6,8 +6,8 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -16,6 +16,7 @@ use hyper::rt::{Read, ReadBufCursor, Write};
 
 use super::connection::Protocol;
 use crate::base::gather::gathered;
+use crate::body::RequestWatch;
 
 /// What happens on a connection, in counters: nothing here reads a clock.
 ///
@@ -28,6 +29,8 @@ pub(super) struct Activity {
     written: AtomicU64,
     write_blocked: AtomicBool,
     answer_under_way: AtomicBool,
+    /// Over HTTP/1.1, a request's body that went on when its answer came.
+    body: Mutex<Option<RequestWatch>>,
 }
 
 impl Activity {
@@ -74,14 +77,33 @@ impl Activity {
         self.read_since_request.store(false, Relaxed);
     }
 
+    /// A request's body goes on beside its answer, and perhaps behind it.
+    pub(super) fn body_goes_on(&self, watch: RequestWatch) {
+        *self.body.lock().unwrap_or_else(PoisonError::into_inner) = Some(watch);
+    }
+
+    /// Whether what the caller sends is a part of such a body. Once it is over, what was read of
+    /// it counts for no head.
+    pub(super) fn is_inside_a_body(&self) -> bool {
+        let mut body = self.body.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_streaming = body.as_ref().is_some_and(RequestWatch::is_streaming);
+        if !is_streaming && body.take().is_some() {
+            self.read_since_request.store(false, Relaxed);
+        }
+        is_streaming
+    }
+
     /// Whether a request is being worked on.
     pub(super) fn is_busy(&self) -> bool {
         self.in_flight.load(Relaxed) > 0
     }
 
-    /// Whether bytes came of a head that is not complete.
+    /// Whether bytes came of a head that is not complete. What comes before the last answer is
+    /// written waits its turn, and so does an answer to it.
     pub(super) fn is_inside_a_head(&self) -> bool {
-        !self.is_busy() && self.read_since_request.load(Relaxed)
+        let has_read = || self.read_since_request.load(Relaxed);
+        let is_quiet = !self.is_busy() && !self.is_answering();
+        is_quiet && has_read() && !self.is_inside_a_body() && has_read()
     }
 
     /// Whether the caller has stopped reading.
@@ -197,10 +219,14 @@ impl<I: Write + Unpin> Write for Transport<I> {
         self.io.is_write_vectored()
     }
 
-    /// hyper flushes once its own buffer is empty, and takes the next head only then.
+    /// hyper flushes once its own buffer is empty, and takes the next head only then. What TLS holds
+    /// on to is not written yet, and nobody would flush it where the connection rests.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.activity.flushed();
-        Pin::new(&mut self.io).poll_flush(context)
+        let outcome = Pin::new(&mut self.io).poll_flush(context);
+        if outcome.is_ready() {
+            self.activity.flushed();
+        }
+        outcome
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -228,6 +254,9 @@ fn automatic_answer(bytes: &[u8]) -> Option<StatusCode> {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::Waker;
+
     use super::*;
 
     #[test]
@@ -257,6 +286,39 @@ mod tests {
         assert!(activity.is_answering(), "the end of the body is not written yet");
         activity.flushed();
         assert!(!activity.is_answering());
+    }
+
+    struct Stuck;
+
+    impl Write for Stuck {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn an_answer_that_tls_holds_on_to_is_under_way() {
+        let activity = Arc::new(Activity::default());
+        let stream = Transport::new(Stuck, Bytes::new(), Protocol::Http1, Arc::clone(&activity));
+        activity.request_began();
+        activity.request_ended();
+        let mut stream = pin!(stream);
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(stream.as_mut().poll_write(&mut context, b"answer").is_ready());
+        assert!(stream.as_mut().poll_flush(&mut context).is_pending());
+        assert!(activity.is_answering());
     }
 
     #[test]

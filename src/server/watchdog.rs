@@ -96,8 +96,11 @@ impl<'a> Watchdog<'a> {
     }
 
     fn expiry(&self) -> Option<Expiry> {
-        // The end of an answer may still wait for its caller to read.
-        let is_quiet = !self.activity.is_busy() && !self.activity.is_answering();
+        // The end of an answer may still wait for its caller to read, and what comes next may be
+        // the rest of a body that was answered early: read as a head it would be a request.
+        let is_quiet = !self.activity.is_busy()
+            && !self.activity.is_answering()
+            && !self.activity.is_inside_a_body();
         let is_over = self.idle_timeout <= self.still_for;
         if is_quiet && (self.watches_heads || is_over) {
             return Some(Expiry::Idle(self.still_for));
@@ -158,6 +161,17 @@ mod tests {
         assert_eq!(seconds_until_expiry(&activity).await, (Expiry::Stalled, 75));
         activity.flushed();
         assert_eq!(seconds_until_expiry(&activity).await.1, 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_behind_an_answer_is_not_waited_for_before_that_is_written() {
+        let activity = Activity::default();
+        activity.request_began();
+        activity.request_ended();
+        activity.bytes_came();
+        assert_eq!(seconds_until_expiry(&activity).await, (Expiry::Stalled, 75));
+        activity.flushed();
+        assert_eq!(seconds_until_expiry(&activity).await, (Expiry::HeadTooSlow, 10));
     }
 
     #[tokio::test(start_paused = true)]

@@ -112,9 +112,9 @@ impl PublicKey {
         Kind::Ec(curve).key(&[&[4], x, y].concat())
     }
 
-    /// An Ed25519 key (RFC 8037 §2).
+    /// An Ed25519 key (RFC 8037 §2). What is longer the library would read as DER.
     pub(super) fn ed25519(x: &[u8]) -> Option<Self> {
-        Kind::Ed25519.key(x)
+        (x.len() == ED25519_BYTES).then(|| Kind::Ed25519.key(x))?
     }
 
     /// What a key of this type can serve.
@@ -203,6 +203,8 @@ fn leading_zeros(bytes: &[u8]) -> usize {
     bytes.first().map_or(0, |byte| byte.leading_zeros() as usize)
 }
 
+/// RFC 8032 §5.1.5.
+const ED25519_BYTES: usize = 32;
 /// RFC 7518 §3.3.
 const RSA_MIN_BITS: usize = 2048;
 /// Four times the time of a 4096-bit key; nobody publishes larger ones.
@@ -212,6 +214,8 @@ const RSA_EXPONENT_MAX_BYTES: usize = 4;
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData as _};
+
     use super::super::testing::{SigningKey, ec_point};
     use super::*;
     use SignatureAlgorithm as A;
@@ -299,6 +303,10 @@ mod tests {
         assert!(PublicKey::ec(Curve::P256, &y, &x).is_none());
         assert!(PublicKey::ec(Curve::P256, &[0; 32], &[0; 32]).is_none());
         assert!(PublicKey::ed25519(&[1; 31]).is_none());
+        let spki = KeyPair::generate_for(&PKCS_ED25519).unwrap().subject_public_key_info();
+        let (_, x) = spki.split_at(spki.len() - 32);
+        assert!(PublicKey::ed25519(x).is_some());
+        assert!(PublicKey::ed25519(&spki).is_none(), "the library would take this form, too");
     }
 
     #[test]

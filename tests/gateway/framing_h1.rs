@@ -1,5 +1,17 @@
 //! HTTP/1.1 framing (RFC 9112): what smuggles a request into another is refused, byte by byte.
 
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpListener;
+
 use crate::harness::backend::Then;
 use crate::harness::http1::{Connection, exchange};
 use crate::harness::{RawBackend, TestIssuer, World};
@@ -275,4 +287,68 @@ async fn rfc9112_7_1_1_chunk_extensions_are_ignored_and_bounded() {
     let endless = format!("5;{}\r\nhello\r\n0\r\n\r\n", "a".repeat(1_000_000));
     let (status, seen) = smuggle(&world, chunked, &endless).await;
     assert!(matches!(status, 0 | 400 | 502) && seen == 0, "{status}, {seen} upstream");
+}
+
+#[tokio::test]
+async fn rfc9112_2_2_a_line_end_behind_a_body_begins_no_request() {
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        setup
+            .listener("limits = { header_timeout = \"300ms\" }")
+            .route(r#"path = "/p", access = "public""#)
+    })
+    .await;
+    let mut connection = Connection::open(world.gateway.address()).await;
+    let sent = b"POST /p HTTP/1.1\r\nhost: api.test\r\ncontent-length: 2\r\n\r\nok\r\n";
+    connection.write(sent).await;
+    assert_eq!(connection.response("POST").await.status, 200);
+    // Longer than it takes the gateway to see that nothing is asked for, and header_timeout.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    connection.write(b"GET /p HTTP/1.1\r\nhost: api.test\r\n\r\n").await;
+    assert_eq!(connection.response("GET").await.status, 200);
+}
+
+/// An upstream over HTTP/2 that answers at once and reads the request's body all the same.
+async fn answers_early() -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    let seen: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = Arc::clone(&seen);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let target = request.uri().path().to_owned();
+        kept.lock().unwrap().push(target);
+        tokio::spawn(request.into_body().collect());
+        async { Ok::<_, Infallible>(Response::new(String::new())) }
+    });
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let builder = http2::Builder::new(TokioExecutor::new());
+            tokio::spawn(builder.serve_connection(TokioIo::new(stream), service.clone()));
+        }
+    });
+    (url, seen)
+}
+
+#[tokio::test]
+async fn rfc9112_9_3_what_still_comes_of_a_body_behind_its_answer_is_no_request() {
+    let (url, seen) = answers_early().await;
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        setup
+            .upstream("early", &url, "")
+            .route(r#"path = "/p/{*rest}", access = "public", upstream = "early""#)
+    })
+    .await;
+    let rest = "GET /p/evil HTTP/1.1\r\nhost: api.test\r\n\r\n";
+    let head = format!(
+        "POST /p/good HTTP/1.1\r\nhost: api.test\r\ncontent-length: {}\r\n\r\n",
+        rest.len() + 5
+    );
+    let mut connection = Connection::open(world.gateway.address()).await;
+    connection.write(format!("{head}begin").as_bytes()).await;
+    assert_eq!(connection.response("POST").await.status, 200);
+    // Longer than it takes the gateway to see that nothing is asked for.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    connection.write(rest.as_bytes()).await;
+    connection.write(b"GET /p/next HTTP/1.1\r\nhost: api.test\r\n\r\n").await;
+    assert_eq!(connection.response("GET").await.status, 200);
+    assert_eq!(*seen.lock().unwrap(), ["/p/good", "/p/next"]);
 }
