@@ -73,7 +73,7 @@ impl Own {
             headers: request_headers(&token),
             token,
             verified: Arc::new(verified.clone()),
-            announcement: caller.announcement(HeaderValue::from_static("api.test")),
+            announcement: caller.announcement(&HeaderValue::from_static("api.test")),
             caller,
             pseudonym: Pseudonym::new(1),
             worker,

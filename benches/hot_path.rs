@@ -126,7 +126,7 @@ fn edits(
     let sanitizer = Sanitizer::new(edits.identity_names().cloned());
     let caller = Caller::new(Peer::Ip("192.0.2.1:4711".parse().unwrap()), Scheme::Https);
     let pseudonym = Pseudonym::new(1);
-    let announcement = caller.announcement(HeaderValue::from_static("api.test"));
+    let announcement = caller.announcement(&HeaderValue::from_static("api.test"));
     let mut on_each = |name: &str, edit: &dyn Fn(&mut HeaderMap)| {
         criterion.bench_function(name, |bench| {
             let each = |mut headers: HeaderMap| {

@@ -83,7 +83,7 @@ fn is_b64token(token: &[u8]) -> bool {
 /// their other case in one bit.
 const fn is_b64token_byte(byte: u8) -> bool {
     matches!(byte, b'-'..=b'9')
-        | matches!(byte | 0x20, b'a'..=b'z')
+        | (byte | 0x20).is_ascii_lowercase()
         | matches!(byte, b'_' | b'~' | b'+')
 }
 

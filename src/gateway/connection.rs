@@ -138,7 +138,7 @@ impl Connection {
         let mut announced = self.announced.lock().unwrap_or_else(PoisonError::into_inner);
         let announcement = match &*announced {
             Some(last) if last.host() == host => last,
-            _ => announced.insert(self.caller.announcement(host.clone())),
+            _ => announced.insert(self.caller.announcement(host)),
         };
         self.caller.announce(headers, announcement, self.trust);
     }

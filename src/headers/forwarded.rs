@@ -77,8 +77,13 @@ impl Caller {
     }
 
     /// What requests for `host` are announced with.
-    pub fn announcement(&self, host: HeaderValue) -> Announcement {
-        Announcement { element: self.element_with(&host), host }
+    ///
+    /// The host is copied: as it came it holds on to all that was read with it, some 8 KiB, and an
+    /// announcement lives as long as its connection.
+    pub fn announcement(&self, host: &HeaderValue) -> Announcement {
+        let element = self.element_with(host);
+        let host = HeaderValue::from_bytes(host.as_bytes()).unwrap_or_else(|_| host.clone());
+        Announcement { host, element }
     }
 
     /// Adds this hop to what the upstream is told. What a stranger said has been taken away
@@ -203,7 +208,7 @@ mod tests {
 
     fn announced(peer: Peer, scheme: Scheme, trust: Trust, sent: &mut HeaderMap) {
         let caller = Caller::new(peer, scheme);
-        let announcement = caller.announcement(HeaderValue::from_static("api.test:8443"));
+        let announcement = caller.announcement(&HeaderValue::from_static("api.test:8443"));
         caller.announce(sent, &announcement, trust);
     }
 

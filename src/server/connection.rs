@@ -133,7 +133,10 @@ impl Serving<'_> {
                 Some(Expiry::Idle(still_for)) => still_for,
             };
             let mut io = transport.into_inner();
-            let bytes = match self.rest(io.inner_mut(), parts.read_buf, still_for).await {
+            // Copied: even empty it holds on to the buffer that it stands in.
+            let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
+            drop(parts.read_buf);
+            let bytes = match self.rest(io.inner_mut(), read_ahead, still_for).await {
                 Parked::Woken(bytes) => bytes,
                 Parked::Over => return Box::pin(close(io.into_inner(), None)).await,
             };

@@ -32,7 +32,7 @@ fn a_warm_request_allocates_within_its_bound() {
     hold("bytes allocated for a warm request", each(bytes), bounds.allocated_bytes);
 }
 
-fn configuration(warm: &Warm) -> Config {
+pub fn configuration(warm: &Warm) -> Config {
     config::load(&warm.configuration(), Plaintext::Refused).unwrap().config
 }
 

@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub struct Bounds {
     /// One request whose token was seen before.
     pub warm_request: WarmRequest,
+    /// A connection that waits for its caller.
+    pub idle_connection: IdleConnection,
     /// One verdict of a full cache.
     pub cached_verdict: CachedVerdict,
 }
@@ -26,6 +28,14 @@ pub struct WarmRequest {
     pub instructions: f64,
     /// With it.
     pub instructions_with_access_log: f64,
+}
+
+/// `[idle_connection]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdleConnection {
+    /// What it has on the heap.
+    pub bytes: f64,
 }
 
 /// `[cached_verdict]`

@@ -18,6 +18,7 @@ mod bound;
 #[allow(unused_imports, reason = "much of it is for the other tests")]
 #[path = "../gateway/harness/mod.rs"]
 mod harness;
+mod idle;
 mod instructions;
 mod wire;
 

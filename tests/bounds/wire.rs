@@ -61,6 +61,11 @@ impl Caller {
         Self { stream, request: request.into_bytes(), buffer: [0; BUFFER_BYTES] }
     }
 
+    /// What it has on the heap.
+    pub fn held_bytes(&self) -> usize {
+        self.request.capacity()
+    }
+
     /// Sends the request so many times, each after the answer to the one before.
     pub fn send(&mut self, count: usize) {
         for _ in 0..count {

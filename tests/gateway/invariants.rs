@@ -107,7 +107,7 @@ fn invariant_01_no_upstream_call_without_a_permit_and_only_policy_makes_one() {
         .into_iter()
         .filter(|source| source.path.starts_with("upstream/"))
         .flat_map(|source| source.lines.into_iter().map(|(_, line)| line).collect::<Vec<_>>())
-        .skip_while(|line| !line.contains("pub async fn forward("))
+        .skip_while(|line| !line.contains("pub fn forward("))
         .take(3)
         .collect::<String>();
     assert!(forward.contains("&Permit"), "upstream::forward asks for a permit: {forward}");
