@@ -25,12 +25,14 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use scopegate::base::net::Peer;
 use scopegate::base::time;
+use scopegate::config::LogFormat;
 use scopegate::credential::{self, Accept};
 use scopegate::headers::{self, Caller, Pseudonym, Sanitizer, Scheme, Trust};
 use scopegate::oauth::{Claims, RawToken, VerifiedToken};
 use scopegate::policy;
 use scopegate::route::{NormalHost, NormalPath};
-use scopegate::telemetry::Metrics;
+use scopegate::telemetry::access_log::Line;
+use scopegate::telemetry::{Metrics, log};
 use scopegate::verify::{Recall, Verifier};
 use world::{World, processor_time, request_headers, table};
 
@@ -59,6 +61,7 @@ fn stages(criterion: &mut Criterion<ProcessorTime>) {
     });
     edits(criterion, &world, &headers, &verified);
     counting(criterion, &metrics);
+    access_line(criterion, &world, &verified);
 }
 
 fn clock(criterion: &mut Criterion<ProcessorTime>) {
@@ -159,6 +162,36 @@ fn counting(criterion: &mut Criterion<ProcessorTime>, metrics: &Metrics) {
             route.allowed(black_box(took));
         });
     });
+}
+
+/// A line of the access log in each format, without the write that some 40 lines share.
+fn access_line(criterion: &mut Criterion<ProcessorTime>, world: &World, verified: &VerifiedToken) {
+    let line = Line {
+        request_id: &HeaderValue::from_static("0123456789abcdef0123456789abcdef"),
+        peer: Peer::Ip("192.0.2.1:4711".parse().unwrap()),
+        client: Some("192.0.2.1".parse().unwrap()),
+        method: &Method::GET,
+        path: "/v1/r0/17",
+        route: "GET /v1/r0/{id}",
+        status: StatusCode::OK,
+        reason: "allowed",
+        token: Some(verified),
+        required: Some(&world.requirement().scopes),
+        upstream: "api",
+        head: Duration::from_micros(150),
+        total: Duration::from_micros(170),
+        sent_bytes: 1024,
+    };
+    for (name, format) in [("text", LogFormat::Text), ("json", LogFormat::Json)] {
+        let subscriber = log::access_lines_to(format, |lines| {
+            black_box(lines);
+        });
+        tracing::subscriber::with_default(subscriber, || {
+            criterion.bench_function(&format!("telemetry/access_line_{name}"), |bench| {
+                bench.iter(|| black_box(&line).write());
+            });
+        });
+    }
 }
 
 /// Processor time of the thread that measures, shown as criterion shows wall time.

@@ -61,8 +61,14 @@ pub struct Now {
 /// Reads the clocks. For the outermost shells only; a decision takes the result as an argument.
 #[expect(clippy::disallowed_methods, reason = "this is the one place that reads the clocks")]
 pub fn now() -> Now {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    Now { unix: UnixSeconds(whole_seconds(since_epoch)), instant: Instant::now() }
+    Now { unix: UnixSeconds(whole_seconds(since_epoch())), instant: Instant::now() }
+}
+
+/// Reads the wall clock alone, parts of a second included: for the time stamps of log lines. Zero
+/// before 1970.
+#[expect(clippy::disallowed_methods, reason = "as for `now`")]
+pub fn since_epoch() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
 }
 
 /// Reads the monotonic clock alone, where only a duration is asked for.

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 use super::{Running, start};
 use crate::config::{self, Loaded};
 use crate::oauth::Plaintext;
-use crate::telemetry::log;
+use crate::telemetry::log::{self, LogEnd};
 
 /// Serves the configuration at `path`, a file or a folder, until a signal ends it.
 ///
@@ -19,9 +19,11 @@ pub fn run(path: &Path) -> ExitCode {
         Ok(loaded) => loaded,
         Err(problems) => return failed(&problems),
     };
-    if let Err(error) = log::start(&loaded.config.log) {
-        return failed(&error);
-    }
+    // Dropped last, whichever way this ends: what the workers logged to their end is written out.
+    let log = match log::start(&loaded.config.log) {
+        Ok(log) => log,
+        Err(error) => return failed(&error),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
@@ -31,7 +33,7 @@ pub fn run(path: &Path) -> ExitCode {
     let signals = runtime.block_on(async { Signals::new() });
     match (signals, start(loaded.config)) {
         (Ok(signals), Ok(running)) => {
-            runtime.block_on(until_ended(running, signals, path));
+            runtime.block_on(until_ended(running, signals, path, &log));
             ExitCode::SUCCESS
         }
         (Err(error), _) => failed(&error),
@@ -62,7 +64,7 @@ impl Signals {
     }
 }
 
-async fn until_ended(mut running: Running, mut signals: Signals, path: &Path) {
+async fn until_ended(mut running: Running, mut signals: Signals, path: &Path, log: &LogEnd) {
     loop {
         tokio::select! {
             _ = signals.hangup.recv() => reload(&mut running, path),
@@ -77,9 +79,14 @@ async fn until_ended(mut running: Running, mut signals: Signals, path: &Path) {
         sleep(drain.delay).await;
         running.shutdown_within(drain.timeout).await;
     };
-    tokio::select! {
-        () = draining => tracing::info!("ended"),
-        () = signals.ending() => tracing::warn!("ended at once by a second signal"),
+    let is_drained = tokio::select! {
+        () = draining => true,
+        () = signals.ending() => false,
+    };
+    log.flush(); // no worker is left: what says that it ended is the last line
+    match is_drained {
+        true => tracing::info!("ended"),
+        false => tracing::warn!("ended at once by a second signal"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::base::net::Peer;
+use crate::base::net::{LoggedIp, Peer};
 use crate::oauth::{ScopeSet, VerifiedToken};
 
 /// The target of the events: `level = "info,scopegate::access=off"` silences them alone.
@@ -48,7 +48,8 @@ pub struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Writes the line.
+    /// Makes the event. [`super::access_format`] writes strings, numbers without sign and displayed
+    /// values as tracing-subscriber would; a field of another kind must be taught there first.
     pub fn write(&self) {
         let token = self.token;
         let subject = token.and_then(|token| token.client_id.as_ref());
@@ -56,7 +57,7 @@ impl Line<'_> {
             target: TARGET,
             request_id = self.request_id.to_str().unwrap_or("-"),
             peer = %self.peer,
-            client = self.client.map(tracing::field::display),
+            client = self.client.map(|ip| tracing::field::display(LoggedIp(ip))),
             method = %self.method,
             path = self.path,
             route = self.route,

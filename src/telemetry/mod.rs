@@ -1,11 +1,16 @@
 //! What operators see: numbers and log lines.
 
+mod access_format;
+mod access_lines;
 pub mod access_log;
 mod families;
 pub mod log;
 pub mod metrics;
 mod process;
 pub mod requests;
+mod stamp;
+#[cfg(test)]
+mod testing;
 
 pub use metrics::{CacheKind, CallOutcome, Endpoint, Metrics, ServerMetrics};
 pub use requests::{Outcome, RouteMetrics, UpstreamMetrics};

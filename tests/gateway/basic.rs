@@ -37,7 +37,7 @@ async fn a_right_pair_is_exchanged_once_and_the_secret_goes_no_further() {
     let seen = upstream.last();
     assert!(seen.header("authorization").unwrap().starts_with("Bearer "), "the issued token");
     assert!(seen.headers.iter().all(|(_, value)| !value.contains("Basic")), "{:?}", seen.headers);
-    assert!(!gateway.log().contains("reports-secret"));
+    assert!(!gateway.whole_log().await.contains("reports-secret"));
 }
 
 #[tokio::test]

@@ -133,6 +133,14 @@ impl Gateway {
         eventually(&what, async || self.log().contains(text).then_some(())).await;
     }
 
+    /// Ends it, and gives all that it ever logged: access lines come a moment late, so that before
+    /// its end none is known to be missing.
+    pub async fn whole_log(&self) -> String {
+        self.signal("TERM");
+        self.logs(" ended").await;
+        self.log()
+    }
+
     /// Its configuration's file.
     pub fn config(&self) -> &Path {
         &self.config
