@@ -34,6 +34,8 @@ pub struct WarmRequest {
 pub struct CachedVerdict {
     /// Resident memory.
     pub bytes: f64,
+    /// The same, when as many tokens again as a quarter of them have been displaced.
+    pub bytes_after_flood: f64,
 }
 
 impl Bounds {
