@@ -106,7 +106,7 @@ fn first_sight(criterion: &mut Criterion<ProcessorTime>, world: &World) {
             "client_id":"bench","scope":"orders:read orders:write","jti":"1","exp":4102444800}"#;
         bench.iter(|| {
             let claims = Claims::parse(black_box(json)).unwrap();
-            (claims.scopes().unwrap(), claims.audiences("aud").unwrap(), claims)
+            (claims.scopes().unwrap(), claims.audiences("aud", &Arc::default()).unwrap(), claims)
         });
     });
     criterion.bench_function("verify/new_es256", |bench| {

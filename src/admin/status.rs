@@ -97,7 +97,7 @@ impl RouteStatus {
                 name,
                 upstream,
                 access: "token",
-                scopes: requirement.scopes.iter().map(ToString::to_string).collect(),
+                scopes: requirement.scopes.iter().map(|scope| scope.to_string()).collect(),
                 any_scope: requirement.any_scope.iter().map(ToString::to_string).collect(),
                 claims: requirement.claims.iter().map(|claim| claim.name.clone()).collect(),
             },

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Uri;
@@ -21,7 +22,7 @@ pub struct AuthorizationServer {
     pub issuer: Issuer,
     /// What `aud` must contain, unless a route says otherwise; empty is a mistake unless every
     /// route says.
-    pub audiences: Vec<Audience>,
+    pub audiences: Arc<[Audience]>,
     /// The claim in which the audience stands; default `aud`.
     pub audience_claim: Box<str>,
     /// What tokens may be signed with; default: all asymmetric ones that the keys support.

@@ -48,5 +48,5 @@ impl ClientStatus {
 }
 
 fn names(scopes: &ScopeSet) -> Vec<String> {
-    scopes.iter().map(ToString::to_string).collect()
+    scopes.iter().map(|scope| scope.to_string()).collect()
 }

@@ -154,7 +154,7 @@ fn settings(server: &FakeServer) -> AuthorizationServer {
     AuthorizationServer {
         name: "main".into(),
         issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
-        audiences: vec![Audience::new("https://api.test")],
+        audiences: [Audience::new("https://api.test")].into(),
         audience_claim: "aud".into(),
         algorithms: vec![],
         token_types: vec!["at+jwt".into()],

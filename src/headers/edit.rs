@@ -172,9 +172,9 @@ mod tests {
             client_id: Some(ClientId::new("app")),
             principal: Principal::User,
             scopes: ScopeSet::from_claim("b a"),
-            audiences: Audiences::Named(Box::new([Audience::new("x"), Audience::new("y")])),
-            validity: Validity { from: None, until: None },
-            claims: Claims::parse(claims.as_bytes()).unwrap(),
+            audiences: Audiences::Named(["x", "y"].map(Audience::new).into()),
+            validity: Validity::new(None, None),
+            claims: Claims::parse(claims.as_bytes()).unwrap().into(),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Claims as JSON, read strictly: no member twice, and a wrong type is never "absent".
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::{Audience, ScopeSet};
+use super::{Audience, Scope, ScopeSet};
 use crate::base::time::UnixSeconds;
 
 /// A JSON object without repeated members: a token's header or claims, an introspection answer,
@@ -71,9 +72,9 @@ impl Claims {
     }
 
     /// Only the members named, as a cached verdict keeps them.
-    pub fn only(&self, names: &[Box<str>]) -> Self {
-        let kept = names.iter().filter_map(|name| self.0.get_key_value(&**name));
-        Self(kept.map(|(name, value)| (name.clone(), value.clone())).collect())
+    pub fn only(&self, names: &[Box<str>]) -> KeptClaims {
+        let kept = names.iter().filter_map(|name| Some((name.clone(), self.value(name)?.clone())));
+        KeptClaims::new(kept.collect())
     }
 
     /// A member that must be a string where it is present.
@@ -102,21 +103,31 @@ impl Claims {
     }
 
     /// The audiences in the member of that name: a string or an array of strings
-    /// (RFC 7519 §4.1.3). Absent and empty both give none.
+    /// (RFC 7519 §4.1.3). Absent and empty both give none. A list equal to `known` is `known`, and
+    /// a text in it that is among `known` is shared with it.
     ///
     /// # Errors
     /// [`ClaimError::WrongType`] for anything else, and for an array with something else in it.
-    pub fn audiences(&self, name: &str) -> Result<Box<[Audience]>, ClaimError> {
+    pub fn audiences(
+        &self,
+        name: &str,
+        known: &Arc<[Audience]>,
+    ) -> Result<Arc<[Audience]>, ClaimError> {
+        let audience = |text: &str| {
+            let same = known.iter().find(|one| one.as_str() == text);
+            same.cloned().unwrap_or_else(|| Audience::new(text))
+        };
         let wrong = ClaimError::WrongType("aud");
-        match self.0.get(name) {
-            None => Ok(Box::default()),
-            Some(Value::String(one)) => Ok(Box::new([Audience::new(one.as_str())])),
+        let found: Vec<Audience> = match self.0.get(name) {
+            None => Vec::new(),
+            Some(Value::String(one)) => vec![audience(one)],
             Some(Value::Array(many)) => {
-                let audience = |one: &Value| one.as_str().map(Audience::new).ok_or(wrong);
-                many.iter().map(audience).collect()
+                let each = many.iter().map(|one| one.as_str().map(audience).ok_or(wrong));
+                each.collect::<Result<_, _>>()?
             }
-            Some(_) => Err(wrong),
-        }
+            Some(_) => return Err(wrong),
+        };
+        Ok(if *found == **known { Arc::clone(known) } else { found.into() })
     }
 
     /// The scopes: `scope`, and where that is absent `scp`; each a string (RFC 8693 §4.2) or, as
@@ -130,10 +141,55 @@ impl Claims {
             None | Some(Value::Null) => Ok(ScopeSet::default()),
             Some(Value::String(text)) => Ok(ScopeSet::from_claim(text)),
             Some(Value::Array(many)) if many.iter().all(Value::is_string) => {
-                Ok(many.iter().filter_map(|one| one.as_str()?.parse().ok()).collect())
+                Ok(many.iter().filter_map(|one| one.as_str()?.parse::<Scope>().ok()).collect())
             }
             Some(_) => Err(wrong),
         }
+    }
+}
+
+/// Those claims of a token that some route asks for, as its verdict keeps them: few, mostly none,
+/// and a million times over. None take 8 bytes.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct KeptClaims(
+    /// Sorted by name. Boxed twice, since the length is not worth 8 bytes where there is none.
+    #[expect(clippy::type_complexity, reason = "it stands here once")]
+    Option<Box<Box<[(Box<str>, Value)]>>>,
+);
+
+impl KeptClaims {
+    /// Names that stand twice are one to [`value`](Self::value).
+    fn new(mut members: Vec<(Box<str>, Value)>) -> Self {
+        if members.is_empty() {
+            return Self(None);
+        }
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        members.dedup_by(|(a, _), (b, _)| a == b);
+        Self(Some(Box::new(members.into())))
+    }
+
+    /// The claim of that name, whatever its type.
+    pub fn value(&self, name: &str) -> Option<&Value> {
+        let members = self.0.as_deref()?;
+        let at = members.binary_search_by(|(member, _)| (**member).cmp(name)).ok()?;
+        members.get(at).map(|(_, value)| value)
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |members| members.len())
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl From<Claims> for KeptClaims {
+    /// All of them.
+    fn from(claims: Claims) -> Self {
+        Self::new(claims.0.into_iter().map(|(name, value)| (name.into(), value)).collect())
     }
 }
 
@@ -270,7 +326,7 @@ mod tests {
     #[test]
     fn rfc7519_4_1_3_an_audience_is_a_string_or_an_array_of_strings() {
         let audiences = |json: &str| {
-            let found = claims(json).audiences("aud")?;
+            let found = claims(json).audiences("aud", &Arc::default())?;
             Ok(found.iter().map(|one| one.as_str().to_owned()).collect::<Vec<_>>().join("|"))
         };
         let wrong = Err(ClaimError::WrongType("aud"));
@@ -286,6 +342,32 @@ mod tests {
         ] {
             assert_eq!(audiences(json), expected.map(str::to_owned), "{json}");
         }
+    }
+
+    #[test]
+    fn an_audience_that_is_known_is_not_copied() {
+        let known: Arc<[Audience]> = ["a", "b"].map(Audience::new).into();
+        let same = claims(r#"{"aud":["a","b"]}"#).audiences("aud", &known).unwrap();
+        assert!(Arc::ptr_eq(&same, &known));
+        let found = claims(r#"{"aud":["x","b"]}"#).audiences("aud", &known).unwrap();
+        assert_eq!(*found, ["x", "b"].map(Audience::new));
+        assert_eq!(found[1].as_str().as_ptr(), known[1].as_str().as_ptr());
+    }
+
+    #[test]
+    fn a_verdict_keeps_the_claims_that_are_named_and_finds_each() {
+        let all = claims(r#"{"b":1,"a":"x","c":null,"d":[1]}"#);
+        let names = ["c", "a", "absent", "d", "a"].map(Box::from);
+        let kept = all.only(&names);
+        assert_eq!(kept.len(), 3);
+        for name in ["a", "c", "d"] {
+            assert_eq!(kept.value(name), all.value(name), "{name}");
+        }
+        for name in ["b", "absent", ""] {
+            assert_eq!(kept.value(name), None, "{name}");
+        }
+        assert!(all.only(&[]).is_empty() && KeptClaims::default().value("a").is_none());
+        assert_eq!(size_of::<KeptClaims>(), 8);
     }
 
     #[test]

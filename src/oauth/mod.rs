@@ -9,9 +9,9 @@ pub mod token;
 pub mod verified;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
-pub use claims::{ClaimError, Claims};
+pub use claims::{ClaimError, Claims, KeptClaims};
 pub use names::{Audience, ClientId, Issuer, Plaintext};
 pub use principal::Principal;
-pub use scope::{Scope, ScopeSet};
+pub use scope::{Scope, ScopeRef, ScopeSet};
 pub use token::{RawToken, TokenDigest};
 pub use verified::{Audiences, ServerId, TokenKind, Validity, VerifiedToken};

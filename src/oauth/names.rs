@@ -74,12 +74,14 @@ impl fmt::Display for Issuer {
 }
 
 /// One value of `aud` (RFC 7519 §4.1.3): whom a token is meant for. Case counts, prefixes do not.
+///
+/// A clone shares the text: a verdict whose token names a configured audience has no copy of it.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct Audience(Box<str>);
+pub struct Audience(Arc<str>);
 
 impl Audience {
     /// Takes any text: the RFC sets no grammar but StringOrURI.
-    pub fn new(text: impl Into<Box<str>>) -> Self {
+    pub fn new(text: impl Into<Arc<str>>) -> Self {
         Self(text.into())
     }
 
@@ -97,11 +99,11 @@ impl fmt::Display for Audience {
 
 /// A client identifier (RFC 6749 §2.2), of whatever length its authorization server gives.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ClientId(Arc<str>);
+pub struct ClientId(Box<str>);
 
 impl ClientId {
     /// Takes any text.
-    pub fn new(text: impl Into<Arc<str>>) -> Self {
+    pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())
     }
 

@@ -49,13 +49,7 @@ impl FromStr for Scope {
     type Err = InvalidScope;
 
     fn from_str(text: &str) -> Result<Self, InvalidScope> {
-        if text.is_empty() || SCOPE_MAX_BYTES < text.len() {
-            return Err(InvalidScope::Length(text.len()));
-        }
-        match text.bytes().position(|byte| !is_scope_byte(byte)) {
-            Some(at) => Err(InvalidScope::Byte { at }),
-            None => Ok(Self(text.into())),
-        }
+        check(text).map(|()| Self(text.into()))
     }
 }
 
@@ -65,16 +59,42 @@ impl fmt::Display for Scope {
     }
 }
 
+/// A scope of a set, where it lies there.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct ScopeRef<'a>(&'a str);
+
+impl<'a> ScopeRef<'a> {
+    /// As [`Scope::as_str`].
+    pub const fn as_str(self) -> &'a str {
+        self.0
+    }
+}
+
+impl<'a> From<&'a Scope> for ScopeRef<'a> {
+    fn from(scope: &'a Scope) -> Self {
+        Self(&scope.0)
+    }
+}
+
+impl fmt::Display for ScopeRef<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
+    }
+}
+
 /// Scopes, sorted and without repeats: equality is set equality, and
 /// [`first_missing`](Self::first_missing) is one merge walk without allocation.
+///
+/// They are kept as RFC 6749 §3.3 writes them, with one blank between two: a million cached
+/// verdicts have one text each and not one for each scope.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
-pub struct ScopeSet(Box<[Scope]>);
+pub struct ScopeSet(Box<str>);
 
 impl ScopeSet {
     /// Reads a token's space-separated `scope`. Kind in reading and strict in granting: empty
     /// pieces are dropped, and a piece outside the grammar grants nothing.
     pub fn from_claim(text: &str) -> Self {
-        text.split(' ').filter_map(|piece| piece.parse().ok()).collect()
+        text.split(' ').filter(|piece| check(piece).is_ok()).map(ScopeRef).collect()
     }
 
     /// Whether there is no scope in it.
@@ -82,59 +102,99 @@ impl ScopeSet {
         self.0.is_empty()
     }
 
-    /// How many scopes are in it.
+    /// How many scopes are in it. Counts them.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.iter().count()
     }
 
     /// The scopes in ascending order.
-    pub fn iter(&self) -> std::slice::Iter<'_, Scope> {
-        self.0.iter()
+    pub fn iter(&self) -> Scopes<'_> {
+        Scopes(&self.0)
     }
 
-    /// Whether `scope` is in it.
-    pub fn contains(&self, scope: &Scope) -> bool {
-        self.0.binary_search(scope).is_ok()
+    /// Whether `scope` is in it. Looks at one after the other: a token has few.
+    pub fn contains<'s>(&self, scope: impl Into<ScopeRef<'s>>) -> bool {
+        let scope = scope.into();
+        self.iter().any(|held| held == scope)
     }
 
     /// The first scope of this set that `held` lacks: `None` if `held` covers all of it.
-    pub fn first_missing(&self, held: &Self) -> Option<&Scope> {
-        let mut held = held.0.iter().peekable();
-        self.0.iter().find(|wanted| {
-            while held.next_if(|scope| scope < wanted).is_some() {}
-            held.next_if_eq(wanted).is_none()
-        })
+    pub fn first_missing(&self, held: &Self) -> Option<ScopeRef<'_>> {
+        self.missing(held).next()
     }
 
     /// All scopes of this set that `held` lacks.
     pub fn missing_from(&self, held: &Self) -> Self {
-        self.0.iter().filter(|scope| !held.contains(scope)).cloned().collect()
+        self.missing(held).collect()
     }
 
-    /// Whether the two sets have a scope in common.
-    pub fn intersects(&self, other: &Self) -> bool {
-        self.0.iter().any(|scope| other.contains(scope))
+    fn missing<'s, 'h>(
+        &'s self,
+        held: &'h Self,
+    ) -> impl Iterator<Item = ScopeRef<'s>> + use<'s, 'h> {
+        let mut held = held.iter().map(ScopeRef::as_str).peekable();
+        self.iter().filter(move |wanted| {
+            while held.next_if(|scope| *scope < wanted.as_str()).is_some() {}
+            held.next_if(|scope| *scope == wanted.as_str()).is_none()
+        })
+    }
+}
+
+impl<'a> FromIterator<ScopeRef<'a>> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = ScopeRef<'a>>>(scopes: I) -> Self {
+        let mut scopes: Vec<&str> = scopes.into_iter().map(ScopeRef::as_str).collect();
+        scopes.sort_unstable();
+        scopes.dedup();
+        Self(scopes.join(" ").into())
+    }
+}
+
+impl<'a> FromIterator<&'a Scope> for ScopeSet {
+    fn from_iter<I: IntoIterator<Item = &'a Scope>>(scopes: I) -> Self {
+        scopes.into_iter().map(ScopeRef::from).collect()
     }
 }
 
 impl FromIterator<Scope> for ScopeSet {
     fn from_iter<I: IntoIterator<Item = Scope>>(scopes: I) -> Self {
-        let mut scopes: Vec<Scope> = scopes.into_iter().collect();
-        scopes.sort_unstable();
-        scopes.dedup();
-        Self(scopes.into())
+        Vec::from_iter(scopes).iter().collect()
     }
 }
 
 impl fmt::Display for ScopeSet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, scope) in self.0.iter().enumerate() {
-            if index > 0 {
-                formatter.write_str(" ")?;
-            }
-            formatter.write_str(scope.as_str())?;
+        formatter.write_str(&self.0)
+    }
+}
+
+/// The scopes of a set in ascending order.
+#[derive(Clone, Debug)]
+pub struct Scopes<'a>(&'a str);
+
+impl<'a> Iterator for Scopes<'a> {
+    type Item = ScopeRef<'a>;
+
+    fn next(&mut self) -> Option<ScopeRef<'a>> {
+        if self.0.is_empty() {
+            return None;
         }
-        Ok(())
+        // Not `split_once`: for a few bytes the machinery of a pattern costs more than the search.
+        let (scope, rest) = match self.0.bytes().position(|byte| byte == b' ') {
+            Some(at) => (self.0.get(..at)?, self.0.get(at + 1..)?),
+            None => (self.0, ""),
+        };
+        self.0 = rest;
+        Some(ScopeRef(scope))
+    }
+}
+
+fn check(text: &str) -> Result<(), InvalidScope> {
+    if text.is_empty() || SCOPE_MAX_BYTES < text.len() {
+        return Err(InvalidScope::Length(text.len()));
+    }
+    match text.bytes().position(|byte| !is_scope_byte(byte)) {
+        Some(at) => Err(InvalidScope::Byte { at }),
+        None => Ok(()),
     }
 }
 
@@ -170,6 +230,28 @@ mod tests {
     fn order_and_repeats_mean_nothing() {
         assert_eq!(ScopeSet::from_claim("b a a"), ScopeSet::from_claim("a b"));
         assert_eq!(ScopeSet::from_claim("b a a").to_string(), "a b");
+        let scopes: Vec<Scope> = ["b", "a", "a"].map(|text| text.parse().unwrap()).into();
+        assert_eq!(scopes.iter().collect::<ScopeSet>(), ScopeSet::from_claim("a b"));
+        assert_eq!(scopes.into_iter().collect::<ScopeSet>(), ScopeSet::from_claim("a b"));
+    }
+
+    #[test]
+    fn a_set_has_its_scopes_one_by_one_in_order() {
+        // `!` is the one byte of a scope next to the blank between two.
+        for (claim, expected) in [
+            ("", &[][..]),
+            ("a", &["a"]),
+            ("b a", &["a", "b"]),
+            ("ab a! a a-b", &["a", "a!", "a-b", "ab"]),
+        ] {
+            let set = ScopeSet::from_claim(claim);
+            let found: Vec<&str> = set.iter().map(ScopeRef::as_str).collect();
+            assert_eq!((found.as_slice(), set.len()), (expected, expected.len()), "{claim}");
+            assert_eq!(set.is_empty(), expected.is_empty());
+            assert_eq!(set.iter().collect::<ScopeSet>(), set);
+            let holds = |text: &str| set.contains(&text.parse::<Scope>().unwrap());
+            assert!(expected.iter().all(|scope| holds(scope)) && !holds("aa") && !holds("z"));
+        }
     }
 
     #[test]
@@ -191,7 +273,7 @@ mod tests {
         for (claim, required, held, missing) in cases {
             let required = ScopeSet::from_claim(required);
             let held = ScopeSet::from_claim(held);
-            let found = required.first_missing(&held).map(Scope::as_str);
+            let found = required.first_missing(&held).map(ScopeRef::as_str);
             assert_eq!(found, missing, "{claim}");
             let all = required.missing_from(&held);
             assert_eq!(all.is_empty(), missing.is_none(), "{claim}");

@@ -128,8 +128,8 @@ mod tests {
             principal: Principal::User,
             scopes: ScopeSet::from_claim(scopes),
             audiences: Audiences::Named(audiences("https://api.test").into()),
-            validity: Validity { from: None, until: Some(UnixSeconds::new(1)) },
-            claims: Claims::parse(claims.as_bytes()).unwrap(),
+            validity: Validity::new(None, Some(UnixSeconds::new(1))),
+            claims: Claims::parse(claims.as_bytes()).unwrap().into(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::oauth::{Audience, Principal, Scope, ScopeSet, VerifiedToken};
+use crate::oauth::{Audience, Principal, Scope, ScopeRef, ScopeSet, VerifiedToken};
 
 /// What a token must carry.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,7 +32,7 @@ impl Requirement {
     /// The scopes to name to a caller without a token: all of `scopes`, and of `any_scope` the
     /// first alone, since two would read as "both are needed" (RFC 6750 §3).
     pub fn challenge_scopes(&self) -> ScopeSet {
-        self.scopes.iter().chain(self.any_scope.first()).cloned().collect()
+        self.scopes.iter().chain(self.any_scope.first().map(ScopeRef::from)).collect()
     }
 
     /// The claims that a verdict must remember for the rules here: those named in them, without
@@ -52,11 +52,11 @@ impl Requirement {
     /// `any_scope` that is the one it has, or else the first.
     pub(super) fn needed_beside(&self, held: &ScopeSet) -> ScopeSet {
         let of_any = self.one_of_any(held).or_else(|| self.any_scope.first());
-        self.scopes.iter().chain(of_any).cloned().collect()
+        self.scopes.iter().chain(of_any.map(ScopeRef::from)).collect()
     }
 
     fn one_of_any(&self, held: &ScopeSet) -> Option<&Scope> {
-        self.any_scope.iter().find(|scope| held.contains(scope))
+        self.any_scope.iter().find(|scope| held.contains(*scope))
     }
 }
 

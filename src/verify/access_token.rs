@@ -7,8 +7,8 @@ use super::jwt::is_malformed;
 use crate::base::time::UnixSeconds;
 use crate::config::AuthorizationServer;
 use crate::oauth::{
-    Audiences, ClaimError, Claims, ClientId, Principal, ServerId, TokenDigest, TokenKind, Validity,
-    VerifiedToken,
+    Audiences, ClaimError, Claims, ClientId, KeptClaims, Principal, ServerId, TokenDigest,
+    TokenKind, Validity, VerifiedToken,
 };
 use crate::reject::InvalidToken;
 
@@ -26,7 +26,8 @@ pub(super) fn judge(
         return Err(InvalidToken::NotAccessToken);
     }
     let said = Said::read(claims, server).map_err(is_malformed)?;
-    let audiences = claims.audiences(&server.audience_claim).map_err(is_malformed)?;
+    let audiences =
+        claims.audiences(&server.audience_claim, &server.audiences).map_err(is_malformed)?;
     // RFC 9068 §2.2 demands `exp`. `iat` and `jti` have no power, and a wrong type breaks the form.
     if said.expires.is_none() {
         return Err(InvalidToken::Malformed);
@@ -50,7 +51,7 @@ struct Partial {
     principal: Principal,
     scopes: crate::oauth::ScopeSet,
     validity: Validity,
-    claims: Claims,
+    claims: KeptClaims,
 }
 
 impl Said {
@@ -61,10 +62,10 @@ impl Said {
     pub(super) fn read(claims: &Claims, server: &AuthorizationServer) -> Result<Self, ClaimError> {
         let expires = claims.numeric_date("exp")?;
         let skew = server.clock_skew;
-        let validity = Validity {
-            from: claims.numeric_date("nbf")?.map(|nbf| nbf.minus(skew)),
-            until: expires.map(|exp| exp.plus(skew)),
-        };
+        let validity = Validity::new(
+            claims.numeric_date("nbf")?.map(|nbf| nbf.minus(skew)),
+            expires.map(|exp| exp.plus(skew)),
+        );
         let authorized_party = claims.string("azp")?;
         let client_id = claims.string("client_id")?.or(authorized_party).map(ClientId::new);
         let subject = claims.string("sub")?;

@@ -114,7 +114,7 @@ impl Server {
 
     fn known(&self, key: &CacheKey, now: Instant) -> Option<Verdict> {
         let is_ours = |good: &GoodVerdict| good.token.server == self.id() && good.is_fresh(now);
-        if let Some(good) = self.caches().good(key).filter(is_ours) {
+        if let Some(good) = self.caches().good(key, now).filter(is_ours) {
             return Some(Ok(good.token));
         }
         let keys = self.peek_keys().version;
@@ -143,7 +143,7 @@ impl Server {
         let key = question.key(self);
         let now = question.now;
         match self.answer(settings, question).await {
-            Ok((token, proof)) => Ok(self.keep(settings, key, token, proof, now)),
+            Ok((token, proof)) => Ok(self.keep(settings, token, proof, now)),
             Err(NoVerdict::Bad(why)) => {
                 let kept_for = settings.negative_cache_ttl;
                 let keys = self.peek_keys().version;
@@ -186,20 +186,19 @@ impl Server {
     fn keep(
         &self,
         settings: &Introspection,
-        key: CacheKey,
         token: VerifiedToken,
         proof: Proof,
         now: Now,
     ) -> Arc<VerifiedToken> {
         let token = Arc::new(token);
-        let exp = token.validity.until.map(|until| until.minus(self.settings().clock_skew));
+        let exp = token.validity.until().map(|until| until.minus(self.settings().clock_skew));
         let fresh_for = introspection::fresh_for(exp, now.unix, settings.cache_ttl);
         let left = exp.map(|exp| exp.since(now.unix).unwrap_or_default());
         let kept_for =
             fresh_for.saturating_add(max_stale(settings)).min(left.unwrap_or(Duration::MAX));
         let fresh_until = Some(after(now.instant, fresh_for));
-        let verdict = GoodVerdict { token: Arc::clone(&token), proof, fresh_until, kept_for };
-        self.caches().keep_good(key, verdict);
+        let verdict = GoodVerdict { token: Arc::clone(&token), proof, fresh_until };
+        self.caches().keep_good(verdict, kept_for, now.instant);
         token
     }
 
@@ -217,9 +216,9 @@ impl Server {
             return None;
         }
         let OnUnavailable::ServeStale { max_stale } = settings.on_unavailable else { return None };
-        let good = self.caches().good(key)?;
+        let good = self.caches().good(key, now.instant)?;
         let until = after(good.fresh_until?, max_stale);
-        let exp = good.token.validity.until.map(|until| until.minus(self.settings().clock_skew));
+        let exp = good.token.validity.until().map(|until| until.minus(self.settings().clock_skew));
         let is_over = exp.is_some_and(|exp| exp <= now.unix);
         if good.token.server != self.id() || until <= now.instant || is_over {
             return None;

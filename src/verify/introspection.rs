@@ -12,7 +12,7 @@ use super::server::Server;
 use crate::base::secret::Secret;
 use crate::base::time::{self, UnixSeconds};
 use crate::config::{AuthorizationServer, Introspection};
-use crate::oauth::{Audiences, Claims, ServerId, TokenDigest, TokenKind, Validity, VerifiedToken};
+use crate::oauth::{Audiences, Claims, ServerId, TokenDigest, TokenKind, VerifiedToken};
 use crate::outbound::{FormRequest, OutboundFailure};
 use crate::reject::{InvalidToken, OutageCause};
 use crate::telemetry::{CallOutcome, Endpoint};
@@ -128,7 +128,10 @@ pub(super) fn judge(
 ) -> Result<VerifiedToken, NoVerdict> {
     let said = check(claims, server, now)?;
     let audiences = match claims.value(&server.audience_claim) {
-        Some(_) => Audiences::Named(claims.audiences(&server.audience_claim).map_err(unusable)?),
+        Some(_) => {
+            let named = claims.audiences(&server.audience_claim, &server.audiences);
+            Audiences::Named(named.map_err(unusable)?)
+        }
         None if settings.require_audience => {
             return Err(NoVerdict::Bad(InvalidToken::Audience));
         }
@@ -153,17 +156,11 @@ pub(super) fn confirm(
     let confirmed =
         said.verdict(token.digest, token.kind, (token.server, server), Audiences::MeantForUs);
     let scopes = if names_scopes {
-        token.scopes.iter().filter(|scope| confirmed.scopes.contains(scope)).cloned().collect()
+        token.scopes.iter().filter(|scope| confirmed.scopes.contains(*scope)).collect()
     } else {
         token.scopes
     };
-    let validity = Validity {
-        from: token.validity.from.max(confirmed.validity.from),
-        until: match (token.validity.until, confirmed.validity.until) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        },
-    };
+    let validity = token.validity.and(confirmed.validity);
     Ok(VerifiedToken { scopes, validity, ..token })
 }
 
@@ -208,6 +205,8 @@ const TOKEN_TYPES: [&str; 3] = ["Bearer", "access_token", "access"];
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use serde_json::{Value, json};
 
     use super::super::testing::{introspection, settings};
@@ -317,7 +316,7 @@ mod tests {
         assert_eq!(judged(&answer, true).err(), Some(NoVerdict::Bad(InvalidToken::Audience)));
         assert_eq!(judged(&answer, false).unwrap().audiences, Audiences::MeantForUs);
         let named = judged(&json!({"active": true, "aud": []}), false).unwrap().audiences;
-        assert_eq!(named, Audiences::Named(Box::default()), "an empty list names nobody");
+        assert_eq!(named, Audiences::Named(Arc::default()), "an empty list names nobody");
         assert_eq!(judged(&answer, false).unwrap().scopes, ScopeSet::default());
     }
 

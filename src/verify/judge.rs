@@ -13,7 +13,7 @@ use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
 use crate::config::Introspect;
 use crate::oauth::{
-    Algorithm, Audiences, Claims, ClientId, MacAlgorithm, Principal, RawToken, ScopeSet,
+    Algorithm, Audiences, ClientId, KeptClaims, MacAlgorithm, Principal, RawToken, ScopeSet,
     SignatureAlgorithm, TokenDigest, TokenKind, Validity, VerifiedToken,
 };
 use crate::reject::{InvalidToken, Rejection};
@@ -28,6 +28,12 @@ pub struct IssuedFacts {
     pub scopes: Option<ScopeSet>,
     /// When it ends.
     pub expires: UnixSeconds,
+}
+
+impl IssuedFacts {
+    fn validity(&self) -> Validity {
+        Validity::new(None, Some(self.expires))
+    }
 }
 
 impl Server {
@@ -91,14 +97,9 @@ impl Server {
             return self.ask(settings, question).await;
         }
         let token = Arc::new(verified);
-        let kept_for = token.validity.until.and_then(|until| until.since(now.unix));
-        let verdict = GoodVerdict {
-            token: Arc::clone(&token),
-            proof,
-            fresh_until: None,
-            kept_for: kept_for.unwrap_or_default(),
-        };
-        self.caches().keep_good(CacheKey { digest, judge: Judge::Keys }, verdict);
+        let kept_for = token.validity.until().and_then(|until| until.since(now.unix));
+        let verdict = GoodVerdict { token: Arc::clone(&token), proof, fresh_until: None };
+        self.caches().keep_good(verdict, kept_for.unwrap_or_default(), now.instant);
         Ok(token)
     }
 
@@ -212,10 +213,10 @@ impl Server {
         issued: &IssuedFacts,
         now: Now,
     ) -> Result<Arc<VerifiedToken>, Rejection> {
-        let validity = Validity { from: None, until: Some(issued.expires) };
+        let validity = issued.validity();
         access_token::check_time(&validity, now.unix).map_err(Rejection::TokenInvalid)?;
         let key = CacheKey { digest, judge: Judge::Issued(self.id()) };
-        if let Some(known) = self.caches().good(&key)
+        if let Some(known) = self.caches().good(&key, now.instant)
             && is_same(&known.token, issued)
         {
             self.metrics().hit(CacheKind::Opaque);
@@ -233,15 +234,12 @@ impl Server {
             scopes: issued.scopes.clone().unwrap_or_default(),
             audiences: Audiences::MeantForUs,
             validity,
-            claims: Claims::default(),
+            claims: KeptClaims::default(),
         });
-        let verdict = GoodVerdict {
-            token: Arc::clone(&token),
-            proof: Proof::Settings,
-            fresh_until: None,
-            kept_for: issued.expires.since(now.unix).unwrap_or_default(),
-        };
-        self.caches().keep_good(key, verdict);
+        let proof = Proof::Settings;
+        let verdict = GoodVerdict { token: Arc::clone(&token), proof, fresh_until: None };
+        let kept_for = issued.expires.since(now.unix).unwrap_or_default();
+        self.caches().keep_good(verdict, kept_for, now.instant);
         Ok(token)
     }
 }
@@ -249,7 +247,7 @@ impl Server {
 /// A server may give the same token again with another grant.
 fn is_same(known: &VerifiedToken, issued: &IssuedFacts) -> bool {
     known.client_id.as_ref() == Some(&issued.client_id)
-        && known.validity.until == Some(issued.expires)
+        && known.validity == issued.validity()
         && match &issued.scopes {
             Some(scopes) => *scopes == known.scopes,
             None => known.scopes.is_empty(),

@@ -35,6 +35,7 @@ mod status;
 mod testing;
 #[cfg(test)]
 mod tests;
+mod verdicts;
 
 use std::sync::Arc;
 
@@ -156,7 +157,7 @@ fn recall(
     let find = |id: ServerId| servers.iter().find(|server| server.id() == id);
     if jwt::is_like_jwt(token.expose()) {
         let key = CacheKey { digest, judge: Judge::Keys };
-        if let Some(good) = caches.good(&key)
+        if let Some(good) = caches.good(&key, now.instant)
             && let Some(server) = find(good.token.server)
         {
             return hit(server, good, CacheKind::Jwt, now);
@@ -172,7 +173,7 @@ fn recall(
     }
     let Some(server) = opaque else { return Recall::Miss(digest) };
     let key = CacheKey { digest, judge: Judge::Asked(server.id()) };
-    if let Some(good) = caches.good(&key) {
+    if let Some(good) = caches.good(&key, now.instant) {
         return hit(server, good, CacheKind::Opaque, now);
     }
     match caches.bad(&key).filter(|bad| now.instant < bad.until) {

@@ -113,13 +113,13 @@ const BUCKETS: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use super::super::cache::tests::{LONG, good, key};
+    use super::super::cache::tests::{good, key};
     use super::*;
 
     #[test]
     fn a_verdict_is_taken_in_the_second_time_and_found_until_a_newer_one() {
         let (buckets, mut recent) = (Buckets::new(), Recent::default());
-        let (one, verdict) = (key("one"), good("one", LONG));
+        let (one, verdict) = (key("one"), good("one"));
         let edition = buckets.edition(&one);
         recent.offer(&one, edition, &verdict);
         assert!(recent.find(&one, edition).is_none(), "seen once");
@@ -137,7 +137,7 @@ mod tests {
         let other = (0..).map(|number: u32| key(&number.to_string()));
         let other = other.into_iter().find(|other| place(other) == at).unwrap();
         let offer = |recent: &mut Recent, key: &CacheKey| {
-            recent.offer(key, buckets.edition(key), &good("t", LONG));
+            recent.offer(key, buckets.edition(key), &good("t"));
         };
         offer(&mut recent, &one);
         offer(&mut recent, &one);
@@ -152,7 +152,7 @@ mod tests {
     #[test]
     fn a_thread_has_a_token_of_its_own() {
         let (buckets, mut recent) = (Buckets::new(), Recent::default());
-        let (one, verdict) = (key("one"), good("one", LONG));
+        let (one, verdict) = (key("one"), good("one"));
         for _ in 0..2 {
             recent.offer(&one, buckets.edition(&one), &verdict);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -31,7 +32,7 @@ pub(super) fn settings(issuer: &str) -> AuthorizationServer {
     AuthorizationServer {
         name: "main".into(),
         issuer: Issuer::parse(issuer, Plaintext::Allowed).unwrap(),
-        audiences: vec![],
+        audiences: Arc::default(),
         audience_claim: "aud".into(),
         algorithms: vec![],
         token_types: vec!["at+jwt".into()],

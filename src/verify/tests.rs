@@ -292,7 +292,6 @@ async fn invariant_5_a_server_that_cannot_be_asked_is_503_and_nothing_is_kept() 
     let refused = verifier.verify(RawToken::new(OPAQUE), now).await.unwrap_err();
     assert_eq!(refused.status(), 503);
     assert_eq!(refused.retry_after().map(RetryAfter::seconds), Some(17));
-    shared.caches.settle();
     let status = shared.caches.status();
     assert_eq!((status.tokens.entries, status.negative.entries), (0, 0));
     issuer.answer(active(&json!({})));

@@ -44,6 +44,8 @@ pub struct IdleConnection {
 pub struct CachedVerdict {
     /// Resident memory.
     pub bytes: f64,
+    /// The same, when as many tokens again as a quarter of them have been displaced.
+    pub bytes_after_flood: f64,
 }
 
 impl Bounds {

@@ -56,7 +56,7 @@ fn server<'c>(
     let settings = AuthorizationServer {
         name: name.into(),
         issuer: issuer?,
-        audiences: audiences?,
+        audiences: audiences?.into(),
         audience_claim: audience_claim?,
         algorithms,
         token_types: token_types?,

@@ -88,8 +88,7 @@ fn granted(asked: Option<&str>, client: &RegisteredClient) -> Result<ScopeSet, O
     };
     let asked = asked.split(' ').map(str::parse::<Scope>).collect::<Result<ScopeSet, _>>();
     let asked = asked.map_err(|_| OAuthError::InvalidScope)?;
-    let granted: ScopeSet =
-        asked.iter().filter(|scope| client.scopes.contains(scope)).cloned().collect();
+    let granted: ScopeSet = asked.iter().filter(|scope| client.scopes.contains(*scope)).collect();
     if granted.is_empty() { Err(OAuthError::InvalidScope) } else { Ok(granted) }
 }
 
