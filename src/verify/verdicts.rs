@@ -12,10 +12,11 @@
 //!   the bound on they are laid out for all of it, and no longer than that: doubled tables would be
 //!   up to twice as long, and the allocator's pages are so large that the rest is held as well.
 //!
-//! Why not moka, which keeps all else: with an end for each entry it takes some 400 bytes beside
-//! the verdict (the key and the entry each in an allocation of its own, nodes of two queues and of
-//! a timer wheel). Here an entry is 72 bytes, and a quarter as many again remember which tokens were
-//! displaced of late; the key is the token itself.
+//! Why not moka, which keeps the bad verdicts and all else: by its structures an entry with an end
+//! of its own takes some 400 bytes beside the verdict (key and entry in an allocation each, nodes of
+//! two queues and of a timer wheel). Here an entry is 72 bytes, and a quarter as many again remember
+//! which tokens were displaced of late; the key is the token itself. In resident memory, all
+//! included, a verdict went from 822 bytes to 423 (tests/bounds), part of it by a smaller token.
 //!
 //! Cost of a hit: one hash of 40 bytes, one shared lock of one table in [`SHARDS`], no allocation.
 
