@@ -17,14 +17,16 @@ pub enum Principal {
 impl Principal {
     /// Reads it from what a token, or an introspection answer, says.
     ///
-    /// A client's: without `sub`, with the client's id as `sub` (RFC 9068 §2.2), or with a mark by
-    /// which its authorization server says so. All else is a user's: nothing there tells a client
-    /// whose server gives it a `sub` of another kind and no mark.
+    /// A client's: with neither `sub` nor `username`, with the client's id as `sub` (RFC 9068
+    /// §2.2), or with a mark by which its authorization server says so. All else is a user's:
+    /// nothing there tells a client whose server gives it a `sub` of another kind and no mark.
+    /// `username` is who authorized the token (RFC 7662 §2.2, which leaves `sub` optional).
     // Why not `grant_type` or `preferred_username`: what a user can write proves nothing.
     pub fn of(subject: Option<&str>, client_id: Option<&ClientId>, claims: &Claims) -> Self {
         let is_marked = || MARKS.iter().any(|(name, mark)| is_text(claims, name, mark));
-        match subject {
-            None | Some("") => Self::Client,
+        match subject.filter(|subject| !subject.is_empty()) {
+            None if is_marked() || !has_username(claims) => Self::Client,
+            None => Self::User,
             Some(subject) if client_id.is_some_and(|id| id.as_str() == subject) => Self::Client,
             Some(_) if is_marked() => Self::Client,
             Some(_) => Self::User,
@@ -38,6 +40,11 @@ impl Principal {
             Self::Client => "client",
         }
     }
+}
+
+fn has_username(claims: &Claims) -> bool {
+    let username = claims.value("username").and_then(serde_json::Value::as_str);
+    username.is_some_and(|username| !username.is_empty())
 }
 
 fn is_text(claims: &Claims, name: &str, text: &str) -> bool {
@@ -64,6 +71,9 @@ mod tests {
             ("another case",             Some("App"),   Some("app"),   "{}",                           User),
             ("nobody named",             None,          Some("app"),   "{}",                           Client),
             ("an empty name",            Some(""),      Some("app"),   "{}",                           Client),
+            ("a user by username",       None,          Some("app"),   r#"{"username":"alice"}"#,      User),
+            ("an empty username",        None,          Some("app"),   r#"{"username":""}"#,           Client),
+            ("a mark beside username",   None,          Some("app"),   r#"{"username":"a","idtyp":"app"}"#, Client),
             ("Auth0's mark",             Some("alice"), Some("app"),   r#"{"gty":"client-credentials"}"#, Client),
             ("Auth0, a user",            Some("alice"), Some("app"),   r#"{"gty":"password"}"#,        User),
             ("Entra ID's mark",          Some("alice"), Some("app"),   r#"{"idtyp":"app"}"#,           Client),
