@@ -13,6 +13,7 @@
 //! A request without a body costs nothing here; one with a body two allocations; a response none,
 //! or its box if not all of it was there with its head.
 
+mod chunked;
 mod idle;
 mod request;
 mod response;
@@ -26,6 +27,7 @@ use http::Version;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 
+pub use chunked::{Chunked, MalformedChunks};
 pub use idle::IdleTimer;
 use request::RequestBody;
 pub use request::{RequestFault, RequestLimits, RequestWatch};

@@ -7,11 +7,11 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, ParserConfig, Response, Status};
 
-use super::chunks::Chunks;
+use crate::body::{Chunked, MalformedChunks};
 use crate::load::failure::Failure;
 
 /// How far the reading of an answer is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Reading {
     asked: Asked,
     head: Option<Head>,
@@ -37,10 +37,10 @@ pub(super) struct Head {
 }
 
 /// What of the body is to come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 enum Body {
     Length(u64),
-    Chunked(Chunks),
+    Chunked(Chunked),
     ToClose,
 }
 
@@ -75,8 +75,7 @@ impl Reading {
         let head = self.head.ok_or(Failure::Malformed)?;
         let rest = bytes.get(used..).unwrap_or_default();
         used += self.skip(rest)?;
-        let is_whole = matches!(self.body, Body::Length(0) | Body::Chunked(Chunks::Done));
-        Ok(if is_whole { Step::Done(used, head) } else { Step::More(used) })
+        Ok(if self.body.is_over() { Step::Done(used, head) } else { Step::More(used) })
     }
 
     /// The connection has ended: the answer, if that is how it ends.
@@ -84,7 +83,7 @@ impl Reading {
     /// # Errors
     /// [`Failure::Closed`] before the first byte, else [`Failure::Truncated`].
     pub(super) fn close(&self, unread: usize) -> Result<Head, Failure> {
-        match (self.head, self.body) {
+        match (self.head, &self.body) {
             (Some(head), Body::ToClose) => Ok(head),
             (None, _) if unread == 0 => Err(Failure::Closed),
             _ => Err(Failure::Truncated),
@@ -113,7 +112,8 @@ impl Reading {
             Some(1) => !fields.close,
             _ => fields.keep_alive && !fields.close,
         };
-        self.head = Some(Head { status, keep_alive: keep_alive && self.body != Body::ToClose });
+        let is_told = !matches!(self.body, Body::ToClose);
+        self.head = Some(Head { status, keep_alive: keep_alive && is_told });
         Ok(Some(length))
     }
 
@@ -121,12 +121,25 @@ impl Reading {
     fn skip(&mut self, bytes: &[u8]) -> Result<usize, Failure> {
         match &mut self.body {
             Body::ToClose => Ok(bytes.len()),
-            Body::Chunked(chunks) => chunks.advance(bytes),
+            Body::Chunked(chunked) => {
+                chunked.skip(bytes).map_err(|MalformedChunks| Failure::Malformed)
+            }
             Body::Length(left) => {
                 let here = u64::try_from(bytes.len()).unwrap_or(u64::MAX).min(*left);
                 *left -= here;
                 Ok(usize::try_from(here).unwrap_or(bytes.len()))
             }
+        }
+    }
+}
+
+impl Body {
+    /// Whether its last byte was skipped.
+    fn is_over(&self) -> bool {
+        match self {
+            Self::Length(left) => *left == 0,
+            Self::Chunked(chunked) => chunked.is_over(),
+            Self::ToClose => false,
         }
     }
 }
@@ -147,7 +160,7 @@ fn body(asked: Asked, status: u16, fields: &Fields) -> Result<Body, Failure> {
         _ if asked == Asked::HeadAlone || matches!(status, 204 | 304) => Ok(Body::Length(0)),
         // Two readings: what one reader takes for the end, another takes for data.
         (Some(_), Some(_)) => Err(Failure::Malformed),
-        (Some(Coding::Chunked), None) => Ok(Body::Chunked(Chunks::START)),
+        (Some(Coding::Chunked), None) => Ok(Body::Chunked(Chunked::default())),
         (None, Some(length)) => Ok(Body::Length(length)),
         (Some(Coding::Other), None) | (None, None) => Ok(Body::ToClose),
     }

@@ -2,7 +2,6 @@
 //! what the threads tell.
 
 mod answer;
-mod chunks;
 mod collect;
 mod desk;
 mod dial;

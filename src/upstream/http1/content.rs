@@ -5,8 +5,8 @@ use http_body::{Frame, SizeHint};
 
 use super::Malformed;
 use super::answer::Framing;
-use super::chunked::Chunked;
 use super::inbox::Inbox;
+use crate::body::{Chunked, MalformedChunks};
 
 /// How much of an answer is still to come.
 #[derive(Debug)]
@@ -61,7 +61,7 @@ impl Content {
                 // The last chunk often comes with the one before it, and ends the answer early.
                 match chunked.advance(inbox.bytes()) {
                     Ok(bytes) => inbox.consume(bytes),
-                    Err(Malformed) => *self = Self::Broken,
+                    Err(MalformedChunks) => *self = Self::Broken,
                 }
                 Ok(Some(Frame::data(data)))
             }

@@ -2,14 +2,16 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use super::{Malformed, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_MAX};
+/// A chunked body breaks RFC 9112 §7.1, or goes over a bound.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct MalformedChunks;
 
 /// Where in a chunked body the reader stands.
 ///
 /// Lines end in CRLF and nothing else: a reader that takes a bare LF or CR for a line's end reads
 /// another body than one that does not. Extensions are read over (RFC 9112 §7.1.1).
 #[derive(Clone, Debug, Default)]
-pub(super) struct Chunked {
+pub struct Chunked {
     state: State,
     /// Bytes of content left in this chunk.
     left: u64,
@@ -47,7 +49,7 @@ impl Chunked {
     ///
     /// # Errors
     /// What is no chunked body, or goes over a bound.
-    pub(super) fn advance(&mut self, input: &[u8]) -> Result<usize, Malformed> {
+    pub fn advance(&mut self, input: &[u8]) -> Result<usize, MalformedChunks> {
         for (at, byte) in input.iter().enumerate() {
             if matches!(self.state, State::Content | State::Over) {
                 return Ok(at);
@@ -57,8 +59,26 @@ impl Chunked {
         Ok(input.len())
     }
 
+    /// Reads over content too, for whoever looks only for the end; says how many bytes that were.
+    ///
+    /// # Errors
+    /// As [`advance`](Self::advance).
+    pub fn skip(&mut self, input: &[u8]) -> Result<usize, MalformedChunks> {
+        let mut at = 0;
+        while let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty() && !self.is_over()) {
+            let here = u64::try_from(rest.len()).unwrap_or(u64::MAX).min(self.content_left());
+            if here > 0 {
+                self.took(here);
+                at += usize::try_from(here).unwrap_or(rest.len());
+            } else {
+                at += self.advance(rest)?;
+            }
+        }
+        Ok(at)
+    }
+
     /// Bytes of content that come next.
-    pub(super) const fn content_left(&self) -> u64 {
+    pub const fn content_left(&self) -> u64 {
         match self.state {
             State::Content => self.left,
             _ => 0,
@@ -66,7 +86,7 @@ impl Chunked {
     }
 
     /// That many bytes of content were taken.
-    pub(super) const fn took(&mut self, bytes: u64) {
+    pub const fn took(&mut self, bytes: u64) {
         self.left = self.left.saturating_sub(bytes);
         if self.left == 0 {
             self.state = State::ContentCr;
@@ -74,12 +94,12 @@ impl Chunked {
     }
 
     /// Whether the body's last byte was read.
-    pub(super) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.state == State::Over
     }
 
     /// Whether it had trailers that nobody has taken.
-    pub(super) const fn has_trailers(&self) -> bool {
+    pub const fn has_trailers(&self) -> bool {
         !self.trailers.is_empty()
     }
 
@@ -87,24 +107,25 @@ impl Chunked {
     ///
     /// # Errors
     /// What are no field lines.
-    pub(super) fn trailers(&mut self) -> Result<HeaderMap, Malformed> {
+    pub fn trailers(&mut self) -> Result<HeaderMap, MalformedChunks> {
         let section = std::mem::take(&mut self.trailers);
-        let mut fields = [httparse::EMPTY_HEADER; RESPONSE_FIELDS_MAX];
+        let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
         let Ok(httparse::Status::Complete((_, fields))) =
             httparse::parse_headers(&section, &mut fields)
         else {
-            return Err(Malformed);
+            return Err(MalformedChunks);
         };
         let mut trailers = HeaderMap::with_capacity(fields.len());
         for field in fields {
-            let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| Malformed)?;
-            let value = HeaderValue::from_bytes(field.value).map_err(|_| Malformed)?;
+            let name =
+                HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| MalformedChunks)?;
+            let value = HeaderValue::from_bytes(field.value).map_err(|_| MalformedChunks)?;
             trailers.append(name, value);
         }
         Ok(trailers)
     }
 
-    fn after(&mut self, byte: u8) -> Result<State, Malformed> {
+    fn after(&mut self, byte: u8) -> Result<State, MalformedChunks> {
         match (self.state, byte) {
             (State::Start | State::Size, byte) if byte.is_ascii_hexdigit() => self.digit(byte),
             (State::Size | State::SizeSpace | State::Extension, b'\r') => Ok(State::SizeLf),
@@ -118,28 +139,28 @@ impl Chunked {
             (State::EndLf, b'\n') => Ok(self.end()),
             (State::LineStart | State::Trailer, byte) => self.trailer(byte),
             (State::TrailerLf, b'\n') => self.trailer(b'\n'),
-            _ => Err(Malformed),
+            _ => Err(MalformedChunks),
         }
     }
 
-    fn digit(&mut self, byte: u8) -> Result<State, Malformed> {
-        let digit = char::from(byte).to_digit(16).ok_or(Malformed)?;
-        let size = self.left.checked_mul(16).ok_or(Malformed)?;
+    fn digit(&mut self, byte: u8) -> Result<State, MalformedChunks> {
+        let digit = char::from(byte).to_digit(16).ok_or(MalformedChunks)?;
+        let size = self.left.checked_mul(16).ok_or(MalformedChunks)?;
         self.left = size | u64::from(digit);
         self.on_line(State::Size)
     }
 
-    fn extension(&mut self) -> Result<State, Malformed> {
+    fn extension(&mut self) -> Result<State, MalformedChunks> {
         self.extension_bytes += 1;
         match self.extension_bytes < EXTENSIONS_MAX {
             true => self.on_line(State::Extension),
-            false => Err(Malformed),
+            false => Err(MalformedChunks),
         }
     }
 
-    const fn on_line(&mut self, state: State) -> Result<State, Malformed> {
+    const fn on_line(&mut self, state: State) -> Result<State, MalformedChunks> {
         self.line_bytes += 1;
-        if self.line_bytes < SIZE_LINE_MAX { Ok(state) } else { Err(Malformed) }
+        if self.line_bytes < SIZE_LINE_MAX { Ok(state) } else { Err(MalformedChunks) }
     }
 
     const fn begin(&mut self) -> State {
@@ -147,14 +168,14 @@ impl Chunked {
         if self.left == 0 { State::LineStart } else { State::Content }
     }
 
-    fn trailer(&mut self, byte: u8) -> Result<State, Malformed> {
-        if RESPONSE_HEAD_MAX <= self.trailers.len() {
-            return Err(Malformed);
+    fn trailer(&mut self, byte: u8) -> Result<State, MalformedChunks> {
+        if TRAILERS_MAX_BYTES <= self.trailers.len() {
+            return Err(MalformedChunks);
         }
         self.trailers.push(byte);
         match (self.state, byte) {
             (State::TrailerLf, _) => Ok(State::LineStart),
-            (_, b'\n') => Err(Malformed),
+            (_, b'\n') => Err(MalformedChunks),
             (_, b'\r') => Ok(State::TrailerLf),
             _ => Ok(State::Trailer),
         }
@@ -168,6 +189,9 @@ impl Chunked {
     }
 }
 
+/// Fields of a trailer section, and its bytes.
+const TRAILERS_MAX: usize = 100;
+const TRAILERS_MAX_BYTES: usize = 64 * 1024;
 /// Bytes of one size line: 16 digits and any extension that means something.
 const SIZE_LINE_MAX: usize = 4096;
 /// Bytes of extensions in one body.
@@ -181,7 +205,7 @@ mod tests {
     type Read = (String, Vec<(String, String)>, usize);
 
     /// Reads a body that comes in two pieces; `None`: it is not over.
-    fn read(input: &[u8], split: usize) -> Result<Option<Read>, Malformed> {
+    fn read(input: &[u8], split: usize) -> Result<Option<Read>, MalformedChunks> {
         let (mut chunked, mut content, mut taken) = (Chunked::default(), Vec::new(), 0);
         for end in [split, input.len()] {
             while taken < end && !chunked.is_over() {
@@ -208,13 +232,21 @@ mod tests {
         Ok(Some((content, trailers.iter().map(own).collect(), input.len() - taken)))
     }
 
+    /// How many bytes stand behind the end; `None`: it has not come.
+    fn skip(input: &[u8], split: usize) -> Result<Option<usize>, MalformedChunks> {
+        let mut chunked = Chunked::default();
+        let first = chunked.skip(&input[..split])?;
+        let taken = first + chunked.skip(&input[first..])?;
+        Ok(chunked.is_over().then(|| input.len() - taken))
+    }
+
     #[test]
     fn rfc9112_7_1_a_body_is_the_same_however_it_is_split() {
         let long = format!("1;{}\r\nx\r\n0\r\n\r\n", "e".repeat(SIZE_LINE_MAX));
         let extended = format!("1;{}\r\nx\r\n", "e".repeat(4000)).repeat(5);
         let zeros = format!("{}1\r\nx\r\n0\r\n\r\n", "0".repeat(SIZE_LINE_MAX));
-        let many = format!("0\r\n{}\r\n", "a: b\r\n".repeat(RESPONSE_FIELDS_MAX + 1));
-        let large = format!("0\r\na: {}\r\n\r\n", "b".repeat(RESPONSE_HEAD_MAX));
+        let many = format!("0\r\n{}\r\n", "a: b\r\n".repeat(TRAILERS_MAX + 1));
+        let large = format!("0\r\na: {}\r\n\r\n", "b".repeat(TRAILERS_MAX_BYTES));
         #[rustfmt::skip]
         let cases = [
             ("nothing", "0\r\n\r\n", Ok(Some(("", "", 0)))),
@@ -230,30 +262,30 @@ mod tests {
             ("cut behind a chunk", "2\r\nok\r\n", Ok(None)),
             ("cut in content", "3\r\nok", Ok(None)),
             ("cut in a trailer", "0\r\na: b\r\n", Ok(None)),
-            ("no size", "\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("only an extension", ";a\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("no number", "zz\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("a sign", "+2\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("a prefix", "0x2\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("space before the size", " 2\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("space inside the size", "1 0\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("an underscore", "1_0\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("more than 64 bits", "10000000000000000\r\nok\r\n", Err(Malformed)),
-            ("a bare LF behind the size", "2\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("a bare LF in an extension", "2;a\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("a bare CR in an extension", "2;a\rb\r\nok\r\n0\r\n\r\n", Err(Malformed)),
-            ("more content than the size", "2\r\nokay\r\n0\r\n\r\n", Err(Malformed)),
-            ("a bare LF behind content", "2\r\nok\n0\r\n\r\n", Err(Malformed)),
-            ("a bare LF at the end", "2\r\nok\r\n0\r\n\n", Err(Malformed)),
-            ("a bare LF behind a trailer", "0\r\na: b\n\r\n", Err(Malformed)),
-            ("a bare CR in a trailer", "0\r\na: b\rc\r\n\r\n", Err(Malformed)),
-            ("a folded trailer", "0\r\na: b\r\n c\r\n\r\n", Err(Malformed)),
-            ("no trailer", "0\r\nab\r\n\r\n", Err(Malformed)),
-            ("a size line without an end", &*long, Err(Malformed)),
-            ("extensions without an end", &*extended, Err(Malformed)),
-            ("zeros without an end", &*zeros, Err(Malformed)),
-            ("too many trailers", &*many, Err(Malformed)),
-            ("too long a trailer", &*large, Err(Malformed)),
+            ("no size", "\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("only an extension", ";a\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("no number", "zz\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("a sign", "+2\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("a prefix", "0x2\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("space before the size", " 2\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("space inside the size", "1 0\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("an underscore", "1_0\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("more than 64 bits", "10000000000000000\r\nok\r\n", Err(MalformedChunks)),
+            ("a bare LF behind the size", "2\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("a bare LF in an extension", "2;a\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("a bare CR in an extension", "2;a\rb\r\nok\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("more content than the size", "2\r\nokay\r\n0\r\n\r\n", Err(MalformedChunks)),
+            ("a bare LF behind content", "2\r\nok\n0\r\n\r\n", Err(MalformedChunks)),
+            ("a bare LF at the end", "2\r\nok\r\n0\r\n\n", Err(MalformedChunks)),
+            ("a bare LF behind a trailer", "0\r\na: b\n\r\n", Err(MalformedChunks)),
+            ("a bare CR in a trailer", "0\r\na: b\rc\r\n\r\n", Err(MalformedChunks)),
+            ("a folded trailer", "0\r\na: b\r\n c\r\n\r\n", Err(MalformedChunks)),
+            ("no trailer", "0\r\nab\r\n\r\n", Err(MalformedChunks)),
+            ("a size line without an end", &*long, Err(MalformedChunks)),
+            ("extensions without an end", &*extended, Err(MalformedChunks)),
+            ("zeros without an end", &*zeros, Err(MalformedChunks)),
+            ("too many trailers", &*many, Err(MalformedChunks)),
+            ("too long a trailer", &*large, Err(MalformedChunks)),
         ];
         for (claim, input, expected) in cases {
             let expected = expected.map(|body| {
@@ -266,6 +298,14 @@ mod tests {
             let splits = if input.len() < 1000 { 0..=input.len() } else { 0..=2 };
             for split in splits {
                 assert_eq!(read(input.as_bytes(), split), expected, "{claim}, split at {split}");
+                let end = expected.as_ref().map(|body| body.as_ref().map(|(.., behind)| *behind));
+                if !claim.contains("trailer") {
+                    assert_eq!(
+                        skip(input.as_bytes(), split),
+                        end.map_err(|error| *error),
+                        "{claim}"
+                    );
+                }
             }
         }
     }
