@@ -46,11 +46,8 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // By hand, since each line of the access log has one.
-        let digit = |half: u8| if half < 10 { b'0' + half } else { b'a' - 10 + half };
-        let [a, b, c, d, ..] = self.0.map(|byte| [digit(byte >> 4), digit(byte & 15)]);
-        let digits = [a, b, c, d];
-        formatter.write_str(str::from_utf8(digits.as_flattened()).unwrap_or_default())
+        let [a, b, c, d, ..] = self.0;
+        write!(formatter, "{a:02x}{b:02x}{c:02x}{d:02x}")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Addresses: where we listen, who calls, whom we trust.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -72,73 +72,9 @@ pub enum Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Ip(SocketAddr::V4(address)) => {
-                let mut text = Ip4Text::new(*address.ip());
-                text.push(b':');
-                text.number(address.port());
-                formatter.write_str(text.as_str())
-            }
             Self::Ip(address) => address.fmt(formatter),
             Self::Unix => formatter.write_str("unix"),
         }
-    }
-}
-
-/// An IP address as it stands in a log line: as it is, but quicker than the standard library's.
-#[derive(Clone, Copy, Debug)]
-pub struct LoggedIp(pub IpAddr);
-
-impl fmt::Display for LoggedIp {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            IpAddr::V4(ip) => formatter.write_str(Ip4Text::new(ip).as_str()),
-            IpAddr::V6(ip) => ip.fmt(formatter),
-        }
-    }
-}
-
-/// An IPv4 address, and a port if there is one. Each line of the access log has one or two, and
-/// `core::fmt` takes some 600 instructions for each.
-struct Ip4Text {
-    bytes: [u8; IP4_TEXT_MAX_BYTES],
-    length: usize,
-}
-
-impl Ip4Text {
-    fn new(ip: Ipv4Addr) -> Self {
-        let mut text = Self { bytes: [0; IP4_TEXT_MAX_BYTES], length: 0 };
-        for (index, octet) in ip.octets().into_iter().enumerate() {
-            if index > 0 {
-                text.push(b'.');
-            }
-            text.number(octet.into());
-        }
-        text
-    }
-
-    fn number(&mut self, number: u16) {
-        for scale in [10_000, 1000, 100, 10] {
-            if scale <= number {
-                self.digit(number / scale);
-            }
-        }
-        self.digit(number);
-    }
-
-    fn digit(&mut self, number: u16) {
-        self.push(b'0' + u8::try_from(number % 10).unwrap_or(0));
-    }
-
-    fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(self.length) {
-            *place = byte;
-            self.length += 1;
-        }
-    }
-
-    fn as_str(&self) -> &str {
-        let bytes = self.bytes.get(..self.length).unwrap_or_default();
-        str::from_utf8(bytes).unwrap_or_default()
     }
 }
 
@@ -198,25 +134,9 @@ fn is_link_local(ip: IpAddr) -> bool {
     }
 }
 
-const IP4_TEXT_MAX_BYTES: usize = "255.255.255.255:65535".len();
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_written_as_the_standard_library_writes_them() {
-        for ip in
-            ["0.0.0.0", "255.255.255.255", "10.9.100.109", "192.0.2.1", "::1", "::ffff:1.2.3.4"]
-        {
-            let ip: IpAddr = ip.parse().unwrap();
-            assert_eq!(LoggedIp(ip).to_string(), ip.to_string());
-            for port in [0, 9, 10, 99, 100, 999, 1000, 9999, 10_000, 65_535] {
-                let address = SocketAddr::new(ip, port);
-                assert_eq!(Peer::Ip(address).to_string(), address.to_string());
-            }
-        }
-    }
 
     #[test]
     fn secrets_travel_over_tls_or_on_loopback_and_never_to_link_local_addresses() {

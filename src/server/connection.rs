@@ -72,12 +72,12 @@ impl Served {
             move |request, pace| {
                 let busy = Busy::begin(&activity);
                 let door = Arc::clone(&door);
-                let activity = (protocol == Protocol::Http1).then(|| Arc::clone(&activity));
                 async move {
                     let mut response = door.gateway.handle(request, &door.connection).await;
-                    let unfinished = response.extensions_mut().remove::<RequestWatch>();
-                    if let (Some(activity), Some(watch)) = (activity, unfinished) {
-                        activity.body_goes_on(watch);
+                    if let Some(watch) = response.extensions_mut().remove::<RequestWatch>()
+                        && protocol == Protocol::Http1
+                    {
+                        busy.body_goes_on(watch);
                     }
                     Ok(response.map(|body| Watched::new(body, busy, pace)))
                 }

@@ -9,7 +9,7 @@ use http_body::{Frame, SizeHint};
 
 use super::pace::Pace;
 use super::transport::Activity;
-use crate::body::{Body, BodyError};
+use crate::body::{Body, BodyError, RequestWatch};
 
 /// Lives as long as a request is worked on or its answer is being sent.
 pub(super) struct Busy(Arc<Activity>);
@@ -18,6 +18,11 @@ impl Busy {
     pub(super) fn begin(activity: &Arc<Activity>) -> Self {
         activity.request_began();
         Self(Arc::clone(activity))
+    }
+
+    /// The request's body goes on beside its answer.
+    pub(super) fn body_goes_on(&self, watch: RequestWatch) {
+        self.0.body_goes_on(watch);
     }
 }
 

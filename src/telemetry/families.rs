@@ -219,7 +219,8 @@ impl<T: Numbers> Collector for Family<T> {
     }
 }
 
-const BOUNDS: [Duration; 12] = [
+/// The buckets of every histogram here.
+pub(super) const BOUNDS: [Duration; 12] = [
     Duration::from_micros(500),
     Duration::from_millis(1),
     Duration::from_micros(2500),

@@ -8,7 +8,7 @@ use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 
-use super::families::{Counters, Family};
+use super::families::{BOUNDS, Counters, Family};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
 
@@ -304,7 +304,8 @@ pub fn gauges(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> I
 
 /// Registers a family of histograms over seconds, from 0.5 ms to 10 s.
 pub fn histograms(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> HistogramVec {
-    let options = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+    let options =
+        HistogramOpts::new(name, help).buckets(BOUNDS.map(|bound| bound.as_secs_f64()).into());
     registered(registry, HistogramVec::new(options, labels))
 }
 
@@ -317,9 +318,6 @@ where
     registry.register(Box::new(collector.clone())).expect("the metric's name is used once");
     collector
 }
-
-const SECONDS: [f64; 12] =
-    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0];
 
 #[cfg(test)]
 mod tests {
