@@ -26,7 +26,8 @@ pub fn gathered<'a>(slices: &'a [IoSlice<'_>], room: &'a mut Room) -> Option<&'a
     room.get(..end)
 }
 
-/// A stream below TLS, which hands over its records as a list, mostly of one.
+/// A socket whose short lists leave in one piece. TLS hands over its records as a list, mostly of
+/// one.
 #[derive(Debug)]
 pub struct Gathering<S>(S);
 

@@ -122,8 +122,8 @@ impl Serving<'_> {
     {
         let (mut transport, mut service) = (transport, service);
         let status = loop {
-            // Boxed: given back while the connection rests.
-            let working = Box::pin(self.http1_until_it_rests(transport, service));
+            // Boxed: given back while the connection is parked.
+            let working = Box::pin(self.http1_until_idle(transport, service));
             let (expiry, parts) = working.await;
             (transport, service) = (parts.io, parts.service);
             let still_for = match expiry {
@@ -136,7 +136,7 @@ impl Serving<'_> {
             // Copied: even empty it holds on to the buffer that it stands in.
             let read_ahead = Bytes::copy_from_slice(&parts.read_buf);
             drop(parts.read_buf);
-            let bytes = match self.rest(io.inner_mut(), read_ahead, still_for).await {
+            let bytes = match self.parked(io.inner_mut(), read_ahead, still_for).await {
                 Parked::Woken(bytes) => bytes,
                 Parked::Over => return Box::pin(close(io.into_inner(), None)).await,
             };
@@ -147,7 +147,7 @@ impl Serving<'_> {
     }
 
     /// Serves until the connection ends, or nothing is asked for.
-    async fn http1_until_it_rests<I: Stream, S: Handling>(
+    async fn http1_until_idle<I: Stream, S: Handling>(
         &mut self,
         transport: Transport<TokioIo<I>>,
         service: S,
@@ -181,7 +181,7 @@ impl Serving<'_> {
     /// Waits for the next request's first bytes. What hyper had read of one is given back to it,
     /// but for line ends: some callers send one behind a body, and it begins no request (RFC 9112
     /// §2.2).
-    async fn rest<I: Stream>(
+    async fn parked<I: Stream>(
         &mut self,
         io: &mut I,
         read_ahead: Bytes,

@@ -220,7 +220,7 @@ impl<I: Write + Unpin> Write for Transport<I> {
     }
 
     /// hyper flushes once its own buffer is empty, and takes the next head only then. What TLS holds
-    /// on to is not written yet, and nobody would flush it where the connection rests.
+    /// on to is not written yet, and nobody would flush it where the connection is parked.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outcome = Pin::new(&mut self.io).poll_flush(context);
         if outcome.is_ready() {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::base::gather::gathered;
+use crate::base::gather::Gathering;
 use crate::config::{EndpointAddress, EndpointProtocol};
 use crate::reject::UpstreamFailure;
 
@@ -118,7 +118,7 @@ async fn open(address: &EndpointAddress, deadline: Instant) -> Result<Plain, Ups
             Ok(Ok(stream)) => {
                 // A proxy writes whole messages; waiting for more to send only delays them.
                 let _ = stream.set_nodelay(true);
-                return Ok(Plain::Tcp(stream));
+                return Ok(Plain::Tcp(Gathering::new(stream)));
             }
             Ok(Err(error)) => {
                 tracing::debug!(%address, %error, "the upstream was not reached");
@@ -132,7 +132,7 @@ async fn open(address: &EndpointAddress, deadline: Instant) -> Result<Plain, Ups
 
 async fn open_unix(path: &PathBuf, deadline: Instant) -> Result<Plain, UpstreamFailure> {
     match timeout_at(deadline, UnixStream::connect(path)).await {
-        Ok(Ok(stream)) => Ok(Plain::Unix(stream)),
+        Ok(Ok(stream)) => Ok(Plain::Unix(Gathering::new(stream))),
         Ok(Err(error)) => {
             tracing::debug!(%error, "the upstream's socket was not reached");
             Err(UpstreamFailure::Refused)
@@ -157,8 +157,8 @@ pub(super) enum Stream {
 
 /// A socket.
 pub(super) enum Plain {
-    Tcp(TcpStream),
-    Unix(UnixStream),
+    Tcp(Gathering<TcpStream>),
+    Unix(Gathering<UnixStream>),
 }
 
 /// Passes `AsyncRead` and `AsyncWrite` on to whichever variant it is.
@@ -192,9 +192,6 @@ macro_rules! pass_on {
                 cx: &mut Context<'_>,
                 slices: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                if let Some(bytes) = gathered(slices, &mut [0; _]) {
-                    return self.poll_write(cx, bytes);
-                }
                 match self.get_mut() {
                     $(Self::$variant(stream) => Pin::new(stream).poll_write_vectored(cx, slices),)+
                 }

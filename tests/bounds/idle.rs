@@ -29,7 +29,7 @@ fn an_idle_connection_holds_memory_within_its_bound() {
     let bound = Bounds::read().idle_connection.bytes;
     let deadline = Instant::now() + PATIENCE;
     let mut held = held_by_each(&region, &callers);
-    // It rests at the next look of its watchdog.
+    // It is parked at the next look of its watchdog.
     while bound < held && Instant::now() < deadline {
         thread::yield_now();
         held = held_by_each(&region, &callers);
