@@ -25,6 +25,22 @@ pub struct Summary {
     pub ending: Ending,
 }
 
+#[cfg(test)]
+impl Summary {
+    /// What a closed loop gives that ended by its bound.
+    pub(in crate::load) const fn of(elapsed: Duration, kinds: Vec<KindSummary>) -> Self {
+        Self {
+            elapsed,
+            kinds,
+            seconds: Vec::new(),
+            punctuality: None,
+            reconnects: 0,
+            received_bytes: 0,
+            ending: Ending::Bound,
+        }
+    }
+}
+
 /// The numbers of one kind of credential.
 #[derive(Clone, Debug, Default)]
 pub struct KindSummary {

@@ -136,16 +136,20 @@ async fn client_secret_post_is_accepted_by_the_real_server() {
     assert_eq!(gateway.get("/out").send().await.status, 200);
 }
 
+/// A client of ours that signs with `key`, as the authorization server knows it.
+fn asserter(key: &crate::harness::SigningKey) -> serde_json::Value {
+    json!({
+        "client_id": "asserter", "grant_types": ["client_credentials"], "response_types": [],
+        "redirect_uris": [], "token_endpoint_auth_method": "private_key_jwt",
+        "jwks": { "keys": [key.jwk()] }, "api_scope": "orders:read",
+    })
+}
+
 #[tokio::test]
 async fn private_key_jwt_is_accepted_by_the_real_server() {
     let (server, upstream) = (AuthServer::start().await, Backend::start().await);
     let key = crate::harness::SigningKey::new("ES256", "ours-1");
-    let metadata = json!({
-        "client_id": "asserter", "grant_types": ["client_credentials"], "response_types": [],
-        "redirect_uris": [], "token_endpoint_auth_method": "private_key_jwt",
-        "jwks": { "keys": [key.jwk()] }, "api_scope": "orders:read",
-    });
-    server.control("/clients", metadata).await;
+    server.control("/clients", asserter(&key)).await;
     let setup = Setup::new().secret("assertion-key", &key.pkcs8_pem());
     let table = "[clients.ours]\nauthorization_server = \"main\"\nclient_id = \"asserter\"\n\
                  authentication = \"private_key_jwt\"\nclient_key = { file = \"secrets/assertion-key\" }\n\
@@ -165,12 +169,8 @@ async fn private_key_jwt_is_accepted_by_the_real_server() {
 async fn rfc7523_3_a_server_that_takes_only_its_token_endpoint_as_audience_can_be_satisfied() {
     let (server, upstream) = (AuthServer::start().await, Backend::start().await);
     let key = crate::harness::SigningKey::new("ES256", "ours-1");
-    let metadata = json!({
-        "client_id": "asserter", "grant_types": ["client_credentials"], "response_types": [],
-        "redirect_uris": [], "token_endpoint_auth_method": "private_key_jwt",
-        "jwks": { "keys": [key.jwk()] }, "api_scope": "orders:read",
-        "assertion_audience": format!("{}/token", server.issuer),
-    });
+    let mut metadata = asserter(&key);
+    metadata["assertion_audience"] = json!(format!("{}/token", server.issuer));
     server.control("/clients", metadata).await;
     for (audience, status) in [("token_endpoint", 200), ("issuer", 502)] {
         let table = format!(

@@ -116,8 +116,8 @@ async fn old_keys_serve_on_while_the_server_is_down_and_unknown_ones_get_503() {
     assert!(!response.header("retry-after").is_empty());
 }
 
-#[tokio::test]
-async fn without_keys_the_gateway_is_not_ready_and_answers_503() {
+/// A gateway that has no keys, as its authorization server gives none.
+async fn without_keys() -> (AuthServer, Backend, Gateway) {
     let (server, upstream) = (AuthServer::start().await, Backend::start().await);
     server.fault("jwks", json!({ "status": 503 })).await;
     let gateway = Setup::new()
@@ -126,6 +126,12 @@ async fn without_keys_the_gateway_is_not_ready_and_answers_503() {
         .route(ORDERS)
         .start_unready()
         .await;
+    (server, upstream, gateway)
+}
+
+#[tokio::test]
+async fn without_keys_the_gateway_is_not_ready_and_answers_503() {
+    let (server, _upstream, gateway) = without_keys().await;
     let token = server.mint(json!({})).await;
     let response = gateway.get("/orders/1").bearer(&token).send().await;
     assert_eq!(response.status, 503, "{}", response.text());
@@ -138,14 +144,7 @@ async fn without_keys_the_gateway_is_not_ready_and_answers_503() {
 
 #[tokio::test]
 async fn a_failed_refresh_says_in_the_log_which_document_was_asked_for() {
-    let (server, upstream) = (AuthServer::start().await, Backend::start().await);
-    server.fault("jwks", json!({ "status": 503 })).await;
-    let gateway = Setup::new()
-        .server("main", &server, QUICK)
-        .upstream("api", &upstream.url(), "")
-        .route(ORDERS)
-        .start_unready()
-        .await;
+    let (server, _upstream, gateway) = without_keys().await;
     let line = |what: &str| {
         let log = gateway.log();
         log.lines().find(|line| line.contains(what)).map(str::to_owned)

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
     use crate::load::expect::parse;
     use crate::load::failure::Failure;
-    use crate::load::summary::{Ending, KindSummary};
+    use crate::load::summary::KindSummary;
 
     fn summary(answers: u64, refused: u64, timeouts: u64) -> Summary {
         let mut kind = KindSummary::default();
@@ -122,15 +122,7 @@ mod tests {
         if timeouts > 0 {
             kind.failures.insert(Failure::TimedOut, timeouts);
         }
-        Summary {
-            elapsed: Duration::from_secs(2),
-            kinds: vec![kind],
-            seconds: Vec::new(),
-            punctuality: None,
-            reconnects: 0,
-            received_bytes: 0,
-            ending: Ending::Bound,
-        }
+        Summary::of(Duration::from_secs(2), vec![kind])
     }
 
     #[test]

@@ -215,21 +215,13 @@ pub(super) mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::load::{Ending, KindSummary};
+    use crate::load::KindSummary;
 
     /// A second in which these answers came.
     pub(in crate::load::self_test) fn summary(statuses: &[u16]) -> Summary {
         let mut kind = KindSummary::default();
         statuses.iter().for_each(|status| kind.statuses.count(*status));
-        Summary {
-            elapsed: Duration::from_secs(1),
-            kinds: vec![kind],
-            seconds: Vec::new(),
-            punctuality: None,
-            reconnects: 0,
-            received_bytes: 0,
-            ending: Ending::Bound,
-        }
+        Summary::of(Duration::from_secs(1), vec![kind])
     }
 
     #[test]
