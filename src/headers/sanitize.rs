@@ -13,27 +13,6 @@ use crate::reject::Rejection;
 #[derive(Clone, Debug)]
 pub struct Sanitizer {
     identity: Box<[HeaderName]>,
-    lengths: Lengths,
-}
-
-/// The lengths that some names have: most fields of a request are ruled out by theirs.
-#[derive(Clone, Copy, Debug, Default)]
-struct Lengths(u64);
-
-impl Lengths {
-    const fn with(self, name: &str) -> Self {
-        Self(self.0 | Self::bit(name))
-    }
-
-    const fn may_have(self, name: &str) -> bool {
-        self.0 & Self::bit(name) != 0
-    }
-
-    /// All that are too long for a bit of their own share the last one.
-    const fn bit(name: &str) -> u64 {
-        let length = if name.len() < 63 { name.len() } else { 63 };
-        1 << length
-    }
 }
 
 /// Whether the peer is a trusted proxy, whose word on forwarding counts.
@@ -51,10 +30,7 @@ impl Sanitizer {
         let mut identity: Vec<HeaderName> = identity.into_iter().collect();
         identity.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         identity.dedup();
-        let fixed = CLAIMED.iter().chain(&FORWARDING).copied();
-        let names = fixed.chain(identity.iter().map(HeaderName::as_str));
-        let lengths = names.fold(Lengths::default(), Lengths::with);
-        Self { identity: identity.into(), lengths }
+        Self { identity: identity.into() }
     }
 
     /// Cleans a request's header section: fields of the connection, identity headers, certificates
@@ -95,9 +71,6 @@ impl Sanitizer {
             // A spelling that nobody needs and that some readers take for the other.
             let folded: String = name.bytes().map(|byte| char::from(fold(byte))).collect();
             return self.is_ours(&folded) || is_forwarding(&folded) || is_decisive(&folded);
-        }
-        if !self.lengths.may_have(name) && !name.starts_with(X_FORWARDED) {
-            return false;
         }
         self.is_ours(name) || (trust == Trust::Stranger && is_forwarding(name))
     }
