@@ -106,7 +106,7 @@ svg text { font: 11px system-ui, sans-serif; fill: var(--ink); }
 .c2 { stroke: var(--c2); fill: var(--c2); } .c3 { stroke: var(--c3); fill: var(--c3); }
 .c4 { stroke: var(--c4); fill: var(--c4); } .c5 { stroke: var(--c5); fill: var(--c5); }
 .line { fill: none; stroke-width: 2; }
-.key { display: inline-block; margin-right: 1em; }
+.key { display: inline-block; margin: .6em 1em 0 0; }
 .key i { display: inline-block; width: .8em; height: .8em; margin-right: .4em; }
 i.c0 { background: var(--c0); } i.c1 { background: var(--c1); } i.c2 { background: var(--c2); }
 i.c3 { background: var(--c3); } i.c4 { background: var(--c4); } i.c5 { background: var(--c5); }
