@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use super::pace::StreamExecutor;
 use super::parked::{Parked, park};
 use super::phase::PhaseReceiver;
+use super::trailers::Trailers;
 use super::transport::{Activity, Transport};
 use super::watchdog::{Expiry, Watchdog};
 use super::watched::{Busy, Watched};
@@ -63,7 +64,6 @@ impl Served {
     async fn serve<I: Stream>(self, io: I, prefix: Bytes, protocol: Protocol) {
         let Self { gateway, connection, limits, phase } = self;
         let activity = Arc::new(Activity::default());
-        let transport = Transport::new(TokioIo::new(io), prefix, protocol, Arc::clone(&activity));
         let streams = StreamExecutor::new(limits.idle_timeout);
         let door = Arc::new(Door { gateway, connection });
         let handle = {
@@ -86,10 +86,14 @@ impl Served {
         let serving = Serving { door: &door, activity: &activity, limits, phase };
         match protocol {
             Protocol::Http1 => {
+                let io = TokioIo::new(io);
+                let transport = Transport::new(io, prefix, protocol, Arc::clone(&activity));
                 let service = service_fn(move |request| handle(request, None));
                 Box::pin(serving.http1(transport, service)).await;
             }
             Protocol::Http2 => {
+                let io = TokioIo::new(Trailers::new(io, HTTP2_PREFACE.len() - prefix.len()));
+                let transport = Transport::new(io, prefix, protocol, Arc::clone(&activity));
                 let paces = streams.clone();
                 // Boxed: hyper, h2 and tokio hand a stream's future on from one to the other.
                 let service =

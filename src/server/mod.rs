@@ -13,6 +13,7 @@ mod pace;
 mod parked;
 mod phase;
 mod run;
+mod trailers;
 mod transport;
 mod watchdog;
 mod watched;

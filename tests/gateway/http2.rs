@@ -17,6 +17,16 @@ async fn public() -> World {
     World::with(&[r#"path = "/p", access = "public""#]).await
 }
 
+/// A world, and a second one with that route in front of the first one's upstream, which it speaks
+/// HTTP/2 to.
+async fn before_http2(route: &str) -> (World, World) {
+    let world = public().await;
+    let url = world.upstream.url().replace("http://", "h2c://");
+    let issuer = crate::harness::TestIssuer::new();
+    let h2c = World::built(issuer, "", |setup| setup.upstream("h2c", &url, "").route(route)).await;
+    (world, h2c)
+}
+
 /// The fields of a good request with these behind them.
 fn with(more: &[(&'static str, &'static str)]) -> Vec<(&'static str, &'static str)> {
     [GOOD.as_slice(), more].concat()
@@ -195,15 +205,9 @@ async fn rfc9113_10_5_1_a_header_section_over_the_bound_fails_its_stream_alone()
 
 #[tokio::test]
 async fn trailers_pass_from_http2_to_http2() {
-    let world = public().await;
-    let url = world.upstream.url().replace("http://", "h2c://");
-    let issuer = crate::harness::TestIssuer::new();
-    let h2c = World::built(issuer, "", |setup| {
-        setup
-            .upstream("h2c", &url, "")
-            .route(r#"path = "/grpc/{method}", access = { scopes = ["a"] }, upstream = "h2c""#)
-    })
-    .await;
+    let (world, h2c) =
+        before_http2(r#"path = "/grpc/{method}", access = { scopes = ["a"] }, upstream = "h2c""#)
+            .await;
     world.upstream.answer(|_| {
         Reply::status(200)
             .header("content-type", "application/grpc")
@@ -248,23 +252,31 @@ async fn rfc9113_8_2_1_a_blank_at_the_edge_of_a_value_is_malformed() {
 }
 
 #[tokio::test]
-async fn rfc9113_8_1_a_pseudo_field_in_trailers_decides_nothing_and_goes_no_further() {
-    let world = public().await;
-    for trailer in [(":path", "/q"), (":status", "200"), ("X-Upper", "1")] {
-        let mut frames = Frames::open(world.gateway.address()).await;
-        let mut fields = GOOD;
-        fields[0] = (":method", "POST");
-        frames.request(1, &fields, 0).await;
-        frames.send(DATA, 0, 1, b"hello").await;
-        frames.request(1, &[trailer], END_STREAM).await;
-        let end = frames.end(1).await;
-        // The library takes pseudo-fields out of trailers before anybody sees them: the request is
-        // not refused, as the RFC has it, but nothing of them is left.
-        assert!(refused(&end) || trailer.0.starts_with(':'), "{trailer:?}: {end:?}");
+async fn rfc9113_8_1_trailers_with_a_pseudo_field_are_malformed() {
+    let (world, h2c) = before_http2(r#"path = "/p", access = "public", upstream = "h2c""#).await;
+    let mut frames = Frames::open(h2c.gateway.address()).await;
+    let mut fields = GOOD;
+    fields[0] = (":method", "POST");
+    let cases =
+        [(":path", "/q"), (":status", "200"), (":method", "DELETE"), (":authority", "other.test")];
+    for (stream, trailer) in (1..).step_by(2).zip(cases) {
+        frames.request(stream, &fields, 0).await;
+        frames.send(DATA, 0, stream, b"hello").await;
+        frames.request(stream, &[trailer], END_STREAM).await;
+        assert_eq!(frames.end(stream).await, End::Reset(PROTOCOL_ERROR), "{trailer:?}");
     }
-    for seen in world.upstream.all() {
-        assert_eq!((seen.target.as_str(), &seen.trailers[..]), ("/p", &[][..]));
-    }
+    // The connection lives, and a caller's other trailers reach the upstream alone.
+    frames.request(101, &fields, 0).await;
+    frames.send(DATA, 0, 101, b"hello").await;
+    frames.request(101, &[("x-sum", "7"), ("proxy-authorization", "x")], END_STREAM).await;
+    assert_eq!(frames.end(101).await, End::Answered);
+    let seen = world.upstream.last();
+    assert_eq!(seen.target, "/p");
+    assert_eq!(seen.trailers, [("x-sum".to_owned(), "7".to_owned())]);
+    // An upper-case name ends the connection: what comes behind it cannot be decoded.
+    frames.request(103, &fields, 0).await;
+    frames.request(103, &[("X-Upper", "1")], END_STREAM).await;
+    assert_eq!(frames.end(103).await, End::Gone(Some(PROTOCOL_ERROR)));
 }
 
 #[tokio::test]

@@ -1,0 +1,330 @@
+//! Trailers that hold a pseudo-header field make their stream malformed (RFC 9113 §8.1), which
+//! the HTTP/2 library does not see to: it takes such fields out before anybody can know of them.
+//! It does refuse them where they stand behind an ordinary field. So [`Trailers`] puts one at the
+//! head of every trailer section that a caller sends, an empty `proxy-authorization`, which no
+//! trailers ever take further: a single octet, for it stands in the static table of HPACK.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// A caller's stream that speaks HTTP/2. Bytes stay where they were read, but for those of a
+/// trailer section and of a frame header that came in two reads.
+#[derive(Debug)]
+pub(super) struct Trailers<I> {
+    io: I,
+    frames: Frames,
+    /// Read, and not yet told apart: less than a frame's beginning.
+    held: Vec<u8>,
+    /// Told apart, and not yet handed on.
+    ready: Vec<u8>,
+}
+
+impl<I> Trailers<I> {
+    /// `preface`: how many bytes of the connection preface are still to come.
+    pub(super) fn new(io: I, preface: usize) -> Self {
+        let frames = Frames { left: preface, newest: 0 };
+        Self { io, frames, held: Vec::new(), ready: Vec::new() }
+    }
+
+    /// Moves what can be told apart from `held` to `ready`.
+    fn tell_apart(&mut self) {
+        let mut rest = self.held.as_slice();
+        loop {
+            let length = match self.frames.next(rest) {
+                Next::Same(length) => length,
+                Next::Trailers { beginning, length } => {
+                    self.ready.extend(beginning.longer_by_one());
+                    self.ready.extend(rest.get(FRAME_HEADER_BYTES..length).unwrap_or_default());
+                    self.ready.push(ORDINARY_FIELD);
+                    rest = rest.get(length..).unwrap_or_default();
+                    continue;
+                }
+                Next::Unclear => break,
+            };
+            let (same, behind) = rest.split_at(length);
+            self.ready.extend(same);
+            rest = behind;
+        }
+        let taken = self.held.len() - rest.len();
+        self.held.drain(..taken);
+    }
+}
+
+impl<I: AsyncRead + Unpin> AsyncRead for Trailers<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if !this.ready.is_empty() {
+                let length = this.ready.len().min(buffer.remaining());
+                buffer.put_slice(this.ready.get(..length).unwrap_or_default());
+                this.ready.drain(..length);
+                return Poll::Ready(Ok(()));
+            }
+            if this.held.is_empty() {
+                let before = buffer.filled().len();
+                ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
+                let read = buffer.filled().get(before..).unwrap_or_default();
+                let same = this.frames.same(read);
+                if same == read.len() {
+                    return Poll::Ready(Ok(())); // also at the end, and that is how it ends
+                }
+                this.held.extend(read.get(same..).unwrap_or_default());
+                buffer.set_filled(before + same);
+                this.tell_apart();
+                if 0 < same {
+                    return Poll::Ready(Ok(()));
+                }
+            } else {
+                let mut more = [0; MORE_BYTES];
+                let mut more = ReadBuf::new(&mut more);
+                ready!(Pin::new(&mut this.io).poll_read(context, &mut more))?;
+                this.held.extend(more.filled());
+                if more.filled().is_empty() {
+                    // The end, inside a frame: whoever reads will say so.
+                    std::mem::swap(&mut this.held, &mut this.ready);
+                    if this.ready.is_empty() {
+                        return Poll::Ready(Ok(()));
+                    }
+                } else {
+                    this.tell_apart();
+                }
+            }
+        }
+    }
+}
+
+impl<I: AsyncWrite + Unpin> AsyncWrite for Trailers<I> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
+    }
+}
+
+/// Where in a caller's frames the bytes stand.
+#[derive(Debug)]
+struct Frames {
+    /// Bytes that are no frame header: of the preface, or of a frame's payload.
+    left: usize,
+    /// The newest stream that the caller has opened: each opens with a higher one than the last
+    /// (RFC 9113 §5.1.1), so HEADERS of another are trailers, or an error all the same.
+    newest: u32,
+}
+
+/// What some bytes begin with.
+#[derive(Debug, Eq, PartialEq)]
+enum Next {
+    /// So many that go on as they are; at least one.
+    Same(usize),
+    /// A trailer section: what comes before its first field is `length` bytes long.
+    Trailers { beginning: FrameHeader, length: usize },
+    /// More is needed to know, or there are none.
+    Unclear,
+}
+
+impl Frames {
+    /// How many of `bytes`, from the first, go on as they are.
+    fn same(&mut self, bytes: &[u8]) -> usize {
+        let mut passed = 0;
+        loop {
+            let before = (self.left, self.newest);
+            match self.next(bytes.get(passed..).unwrap_or_default()) {
+                Next::Same(length) => passed += length,
+                Next::Unclear => return passed,
+                Next::Trailers { .. } => {
+                    (self.left, self.newest) = before;
+                    return passed;
+                }
+            }
+        }
+    }
+
+    fn next(&mut self, bytes: &[u8]) -> Next {
+        if bytes.is_empty() {
+            return Next::Unclear;
+        }
+        if 0 < self.left {
+            let length = self.left.min(bytes.len());
+            self.left -= length;
+            return Next::Same(length);
+        }
+        let Some((header, payload)) = bytes.split_first_chunk() else { return Next::Unclear };
+        let header = FrameHeader(*header);
+        let length = header.length();
+        if header.is_headers() && header.stream() <= self.newest {
+            let before_fields = header.before_fields();
+            // One that is too short or too long is refused as it is (RFC 9113 §4.2, §6.2).
+            if before_fields <= length && length < FRAME_MAX_BYTES {
+                if payload.len() < before_fields {
+                    return Next::Unclear;
+                }
+                self.left = length - before_fields;
+                let length = FRAME_HEADER_BYTES + before_fields;
+                return Next::Trailers { beginning: header, length };
+            }
+        } else if header.is_headers() {
+            self.newest = header.stream();
+        }
+        self.left = length;
+        Next::Same(FRAME_HEADER_BYTES)
+    }
+}
+
+/// A frame's first nine octets (RFC 9113 §4.1): the payload's length in three, the type, the
+/// flags, and the stream in four.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct FrameHeader([u8; FRAME_HEADER_BYTES]);
+
+impl FrameHeader {
+    const fn length(self) -> usize {
+        let [a, b, c, ..] = self.0;
+        u32::from_be_bytes([0, a, b, c]) as usize
+    }
+
+    const fn is_headers(self) -> bool {
+        matches!(self.0, [_, _, _, HEADERS, ..])
+    }
+
+    const fn stream(self) -> u32 {
+        let [.., a, b, c, d] = self.0;
+        u32::from_be_bytes([a, b, c, d]) & !RESERVED
+    }
+
+    /// Octets of HEADERS that stand before the first field: the length of the padding, and the
+    /// priority (RFC 9113 §6.2).
+    const fn before_fields(self) -> usize {
+        let [_, _, _, _, flags, ..] = self.0;
+        let padding = if flags & PADDED == 0 { 0 } else { 1 };
+        let priority = if flags & PRIORITY == 0 { 0 } else { 5 };
+        padding + priority
+    }
+
+    /// The same with one octet more of payload.
+    const fn longer_by_one(self) -> [u8; FRAME_HEADER_BYTES] {
+        let [_, _, _, kind, flags, stream @ ..] = self.0;
+        let [_, a, b, c] = (self.length() as u32 + 1).to_be_bytes();
+        let [d, e, f, g] = stream;
+        [a, b, c, kind, flags, d, e, f, g]
+    }
+}
+
+const FRAME_HEADER_BYTES: usize = 9;
+/// Longer ones end the connection, as we allow no more than HTTP/2 does by itself (RFC 9113 §4.2);
+/// trailers that fill a frame to its last octet do so too.
+const FRAME_MAX_BYTES: usize = 16_384;
+const HEADERS: u8 = 1;
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+const RESERVED: u32 = 1 << 31;
+/// `proxy-authorization` with an empty value, by its place in the static table (RFC 7541 §6.1 and
+/// appendix A).
+const ORDINARY_FIELD: u8 = 0x80 | 49;
+/// What is read at a time while a frame's beginning is not all there.
+const MORE_BYTES: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+    const END: u8 = 0x5;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let [_, a, b, c] = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let mut frame = vec![a, b, c, kind, flags];
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        frame
+    }
+
+    /// Reads all, `at_once` bytes at a time, from a stream that gives `chunk` bytes at a time.
+    async fn read(bytes: &[u8], chunk: usize, at_once: usize) -> Vec<u8> {
+        let (near, far) = tokio::io::duplex(chunk);
+        let mut stream = Trailers::new(far, PREFACE.len());
+        let sending = async {
+            tokio::io::AsyncWriteExt::write_all(&mut { near }, bytes).await.unwrap();
+        };
+        let reading = async {
+            let mut all = Vec::new();
+            let mut buffer = vec![0; at_once];
+            loop {
+                match stream.read(&mut buffer).await.unwrap() {
+                    0 => return all,
+                    length => all.extend(&buffer[..length]),
+                }
+            }
+        };
+        tokio::join!(sending, reading).1
+    }
+
+    #[tokio::test]
+    async fn trailers_alone_get_an_ordinary_field_before_theirs() {
+        let request = frame(HEADERS, 0x4, 1, b"\x82\x84");
+        let data = frame(0, 0, 1, &[HEADERS; 300]);
+        let other = frame(HEADERS, END, 3, b"\x82\x84");
+        let late = frame(HEADERS, END, 5, b"\x82");
+        #[rustfmt::skip]
+        let cases = [
+            // claim                       trailers                                          as they are read
+            ("plain",                      frame(HEADERS, END, 1, b"\x84"),                  Some(frame(HEADERS, END, 1, b"\xb1\x84"))),
+            ("empty",                      frame(HEADERS, END, 1, b""),                      Some(frame(HEADERS, END, 1, b"\xb1"))),
+            ("padded",                     frame(HEADERS, END | PADDED, 1, b"\x02\x84\0\0"), Some(frame(HEADERS, END | PADDED, 1, b"\x02\xb1\x84\0\0"))),
+            ("with a priority",            frame(HEADERS, END | PRIORITY, 1, b"pppp!\x84"),  Some(frame(HEADERS, END | PRIORITY, 1, b"pppp!\xb1\x84"))),
+            ("with both",                  frame(HEADERS, END | 0x28, 1, b"\x01pppp!\x84\0"), Some(frame(HEADERS, END | 0x28, 1, b"\x01pppp!\xb1\x84\0"))),
+            ("too short for its priority", frame(HEADERS, END | PRIORITY, 1, b"ppp"),        None),
+            ("as long as a frame can be",  frame(HEADERS, END, 1, &[0x84; 16_384]),          None),
+            ("longer by their length",     frame(HEADERS, END, 1, &[0x84; 255]),             Some(frame(HEADERS, END, 1, &[&[0xb1][..], &[0x84; 255]].concat()))),
+            ("none",                       Vec::new(),                                       None),
+        ];
+        for (claim, trailers, changed) in cases {
+            let changed = changed.unwrap_or_else(|| trailers.clone());
+            let all = |trailers: &[u8]| {
+                [PREFACE, &frame(4, 0, 0, b""), &request, &data, &other, trailers, &late].concat()
+            };
+            for (chunk, at_once) in [(1, 1), (1, 64), (7, 3), (64, 64), (100_000, 100_000)] {
+                let read = read(&all(&trailers), chunk, at_once).await;
+                assert!(read == all(&changed), "{claim}, {chunk} and {at_once} at a time");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_ends_inside_a_frame_ends_there() {
+        let whole = [PREFACE, &frame(HEADERS, END, 1, b"\x82")].concat();
+        for length in 0..whole.len() {
+            let cut = &whole[..length];
+            assert_eq!(read(cut, 64, 64).await, cut, "{length}");
+        }
+    }
+}
