@@ -8,14 +8,11 @@
 //! it is a worker's thread with connections on both sides.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use super::bound::{Bounds, hold};
 use super::harness::program::Program;
-use super::wire::{AccessLog, Caller, Warm};
+use super::wire::{AccessLog, Caller, Warm, address, eventually};
 
 #[test]
 fn a_warm_request_takes_instructions_within_its_bound() {
@@ -62,32 +59,13 @@ fn instructions(binary: &OsString, warm: &Warm, requests: usize) -> f64 {
     eventually("valgrind's count", || counted(&program.errors().all()))
 }
 
-/// From `… listening address=127.0.0.1:41234`.
-fn address(log: &[String]) -> Option<SocketAddr> {
-    let line = log.iter().find(|line| line.contains("listening"))?;
-    line.split_once("address=")?.1.split_whitespace().next()?.parse().ok()
-}
-
 /// From `==1234== I   refs:      12,345,678`.
 fn counted(log: &[String]) -> Option<f64> {
     let line = log.iter().find(|line| line.starts_with("==") && line.contains("refs:"))?;
     line.split_once("refs:")?.1.trim().replace(',', "").parse().ok()
 }
 
-fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
-    let end = Instant::now() + PATIENCE;
-    loop {
-        if let Some(found) = fact() {
-            return found;
-        }
-        assert!(Instant::now() < end, "waited in vain for: {what}");
-        sleep(Duration::from_millis(10));
-    }
-}
-
 /// The environment variable that names the binary: a debug build says nothing about what is shipped.
 const BINARY: &str = "SCOPEGATE_RELEASE";
-/// Valgrind is some fifty times slower than the processor.
-const PATIENCE: Duration = Duration::from_secs(60);
 const WARM_UP: usize = 100;
 const REQUESTS: usize = 1000;

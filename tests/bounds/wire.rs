@@ -3,7 +3,8 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::thread;
+use std::thread::{self, sleep};
+use std::time::{Duration, Instant};
 
 use super::harness::{Scratch, TestIssuer};
 
@@ -119,10 +120,30 @@ fn serve(mut stream: TcpStream) {
 }
 
 /// Where the head ends, if it has come.
-fn head_end(bytes: &[u8]) -> Option<usize> {
+pub fn head_end(bytes: &[u8]) -> Option<usize> {
     memchr::memmem::find(bytes, b"\r\n\r\n").map(|at| at + 4)
 }
 
+/// From `… listening address=127.0.0.1:41234`.
+pub fn address(log: &[String]) -> Option<SocketAddr> {
+    let line = log.iter().find(|line| line.contains("listening"))?;
+    line.split_once("address=")?.1.split_whitespace().next()?.parse().ok()
+}
+
+/// Waits until `fact` gives something.
+pub fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = fact() {
+            return found;
+        }
+        assert!(Instant::now() < end, "waited in vain for: {what}");
+        sleep(Duration::from_millis(10));
+    }
+}
+
+/// Under valgrind a gateway is some fifty times slower.
+const PATIENCE: Duration = Duration::from_secs(60);
 const BODY: [u8; 1024] = [b'x'; 1024];
 const BUFFER_BYTES: usize = 16 * 1024;
 

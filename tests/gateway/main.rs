@@ -41,5 +41,6 @@ mod methods;
 mod principals;
 mod scopes_and_claims;
 mod shipped;
+mod streams;
 mod tools;
 mod upstreams;

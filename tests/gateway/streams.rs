@@ -1,0 +1,137 @@
+//! What is sent piece by piece arrives piece by piece: server-sent events, long polling, and what a
+//! caller sends in its own time.
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use crate::harness::frames::{DATA, END_STREAM, Frames, HEADERS};
+use crate::harness::{Gateway, Setup, TestIssuer, in_time};
+
+/// An upstream of one connection that is in the test's hands.
+struct Hand {
+    listener: TcpListener,
+}
+
+impl Hand {
+    /// It, and a gateway with an open route in front.
+    async fn and_gateway() -> (Self, Gateway) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let issuer = TestIssuer::new();
+        let setup = Setup::new().issuer("main", &issuer, "").upstream("api", &url, "");
+        let gateway = setup.route(r#"path = "/p", access = "public""#).start().await;
+        (Self { listener }, gateway)
+    }
+
+    /// The next request's connection, its head read.
+    async fn request(&self) -> TcpStream {
+        let (mut stream, _) = in_time("a connection", self.listener.accept()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        read_to(&mut stream, "\r\n\r\n").await;
+        stream
+    }
+}
+
+/// Reads until the text has come, byte by byte, so that nothing behind it is taken.
+async fn read_to(stream: &mut TcpStream, end: &str) -> String {
+    let mut text = Vec::new();
+    while !text.ends_with(end.as_bytes()) {
+        text.push(in_time(end, stream.read_u8()).await.unwrap());
+    }
+    String::from_utf8(text).unwrap()
+}
+
+fn chunk(text: &str) -> String {
+    format!("{:x}\r\n{text}\r\n", text.len())
+}
+
+const EVENTS: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\
+                      cache-control: no-cache\r\ntransfer-encoding: chunked\r\n\r\n";
+
+#[tokio::test]
+async fn an_event_arrives_before_the_next_one_is_written() {
+    let (upstream, gateway) = Hand::and_gateway().await;
+    let mut caller = TcpStream::connect(gateway.address()).await.unwrap();
+    caller
+        .write_all(b"GET /p HTTP/1.1\r\nhost: a\r\naccept: text/event-stream\r\n\r\n")
+        .await
+        .unwrap();
+    let mut events = upstream.request().await;
+    events.write_all(EVENTS.as_bytes()).await.unwrap();
+    let head = read_to(&mut caller, "\r\n\r\n").await;
+    assert!(head.contains("content-type: text/event-stream"), "before any event: {head}");
+    for number in 0..20 {
+        let event = format!("id: {number}\ndata: {}\n\n", "x".repeat(number * 50));
+        events.write_all(chunk(&event).as_bytes()).await.unwrap();
+        read_to(&mut caller, &event).await;
+    }
+    events.write_all(b"0\r\n\r\n").await.unwrap();
+    read_to(&mut caller, "\r\n0\r\n\r\n").await;
+}
+
+#[tokio::test]
+async fn over_http2_an_event_arrives_before_the_next_one_is_written() {
+    let (upstream, gateway) = Hand::and_gateway().await;
+    let mut frames = Frames::open(gateway.address()).await;
+    let fields =
+        [(":method", "GET"), (":scheme", "http"), (":authority", "api.test"), (":path", "/p")];
+    frames.request(1, &fields, END_STREAM).await;
+    let mut events = upstream.request().await;
+    events.write_all(EVENTS.as_bytes()).await.unwrap();
+    let mut next = async |kind| loop {
+        let frame = frames.next().await.expect("a frame");
+        if frame.kind == kind && frame.stream == 1 {
+            return frame;
+        }
+    };
+    next(HEADERS).await;
+    for number in 0..20 {
+        let event = format!("id: {number}\n\n");
+        events.write_all(chunk(&event).as_bytes()).await.unwrap();
+        let data = next(DATA).await;
+        assert_eq!((data.payload, data.flags & END_STREAM), (event.into_bytes(), 0));
+    }
+    events.write_all(b"0\r\n\r\n").await.unwrap();
+    assert_eq!(next(DATA).await.flags & END_STREAM, END_STREAM);
+}
+
+#[tokio::test]
+async fn what_a_caller_sends_in_pieces_reaches_the_upstream_piece_by_piece() {
+    let (upstream, gateway) = Hand::and_gateway().await;
+    let mut caller = TcpStream::connect(gateway.address()).await.unwrap();
+    caller.set_nodelay(true).unwrap();
+    let head = b"POST /p HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n";
+    caller.write_all(head).await.unwrap();
+    let mut taker = upstream.request().await;
+    for number in 0..20 {
+        let piece = format!("piece {number}.");
+        caller.write_all(chunk(&piece).as_bytes()).await.unwrap();
+        read_to(&mut taker, &piece).await;
+    }
+    caller.write_all(b"0\r\n\r\n").await.unwrap();
+    read_to(&mut taker, "\r\n0\r\n\r\n").await;
+    taker.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    let head = read_to(&mut caller, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 204"), "{head}");
+}
+
+#[tokio::test]
+async fn an_answer_that_is_long_in_coming_is_waited_for() {
+    let (upstream, gateway) = Hand::and_gateway().await;
+    let mut caller = TcpStream::connect(gateway.address()).await.unwrap();
+    caller.write_all(b"GET /p HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+    let mut polled = upstream.request().await;
+    // Others are served meanwhile, each over a connection of its own.
+    for _ in 0..3 {
+        let mut other = TcpStream::connect(gateway.address()).await.unwrap();
+        other.write_all(b"GET /p HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        let mut quick = upstream.request().await;
+        quick
+            .write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok")
+            .await
+            .unwrap();
+        read_to(&mut other, "\r\n\r\nok").await;
+    }
+    polled.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await.unwrap();
+    read_to(&mut caller, "\r\n\r\nlate").await;
+}
