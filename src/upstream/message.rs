@@ -17,8 +17,11 @@ pub(super) fn prepare_http1(request: &mut Request<Body>) {
     if request.uri().authority().is_some() {
         to_origin_form(request);
     }
-    if request.version() == Version::HTTP_2 {
-        join_cookies(request.headers_mut());
+    match request.version() {
+        Version::HTTP_2 => join_cookies(request.headers_mut()),
+        // RFC 9110 §10.1.1: it can expect nothing.
+        Version::HTTP_10 => drop(request.headers_mut().remove(EXPECT)),
+        _ => {}
     }
     *request.version_mut() = Version::HTTP_11;
 }

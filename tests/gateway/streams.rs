@@ -25,10 +25,14 @@ impl Hand {
 
     /// The next request's connection, its head read.
     async fn request(&self) -> TcpStream {
+        self.asked().await.1
+    }
+
+    /// The head of the next request, and its connection.
+    async fn asked(&self) -> (String, TcpStream) {
         let (mut stream, _) = in_time("a connection", self.listener.accept()).await.unwrap();
         stream.set_nodelay(true).unwrap();
-        read_to(&mut stream, "\r\n\r\n").await;
-        stream
+        (read_to(&mut stream, "\r\n\r\n").await, stream)
     }
 }
 
@@ -134,4 +138,60 @@ async fn an_answer_that_is_long_in_coming_is_waited_for() {
     }
     polled.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await.unwrap();
     read_to(&mut caller, "\r\n\r\nlate").await;
+}
+
+/// The head of a request that asks before it sends its body.
+const ASKING: &[u8] =
+    b"POST /p HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 5\r\n\r\n";
+
+#[tokio::test]
+async fn rfc9110_10_1_1_the_upstream_says_whether_a_body_is_wanted() {
+    let (upstream, gateway) = Hand::and_gateway().await;
+    let mut caller = TcpStream::connect(gateway.address()).await.unwrap();
+    caller.write_all(ASKING).await.unwrap();
+    let (head, mut asked) = upstream.asked().await;
+    assert!(head.contains("\r\nexpect: 100-continue\r\n"), "{head}");
+    asked.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+    assert_eq!(read_to(&mut caller, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    caller.write_all(b"hello").await.unwrap();
+    read_to(&mut asked, "hello").await;
+    asked.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    let head = read_to(&mut caller, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 204"), "{head}");
+}
+
+#[tokio::test]
+async fn rfc9110_10_1_1_a_body_that_the_upstream_refuses_is_never_asked_for() {
+    for answer in [
+        "HTTP/1.1 413 Content Too Large\r\ncontent-length: 2\r\n\r\nno",
+        "HTTP/1.1 417 Expectation Failed\r\ntransfer-encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
+    ] {
+        let (upstream, gateway) = Hand::and_gateway().await;
+        let mut caller = TcpStream::connect(gateway.address()).await.unwrap();
+        caller.write_all(ASKING).await.unwrap();
+        let (_, mut asked) = upstream.asked().await;
+        asked.write_all(answer.as_bytes()).await.unwrap();
+        let head = read_to(&mut caller, "\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 41"), "the first answer is the last: {head}");
+        let mut rest = String::new();
+        in_time("the end", caller.read_to_string(&mut rest)).await.unwrap();
+        assert!(rest.contains("no"), "{rest}");
+        // Neither connection carries another request: who knows what it would begin with.
+        let mut sent = Vec::new();
+        in_time("the end", asked.read_to_end(&mut sent)).await.unwrap();
+        assert_eq!(sent, b"");
+    }
+}
+
+#[tokio::test]
+async fn rfc9110_10_1_1_an_upstream_that_does_not_say_gets_the_body_all_the_same() {
+    let (upstream, gateway) = Hand::and_gateway().await;
+    let mut caller = TcpStream::connect(gateway.address()).await.unwrap();
+    caller.write_all(ASKING).await.unwrap();
+    let mut asked = upstream.request().await;
+    assert_eq!(read_to(&mut caller, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    caller.write_all(b"hello").await.unwrap();
+    read_to(&mut asked, "hello").await;
+    asked.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    read_to(&mut caller, "204 No Content").await;
 }

@@ -20,8 +20,8 @@ use super::{Malformed, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_MAX};
 pub(super) enum Answer {
     /// Not yet a head.
     Partial,
-    /// An interim answer of that many bytes (RFC 9110 §15.2), which we have no use for.
-    Interim(usize),
+    /// An interim answer of that many bytes (RFC 9110 §15.2): none but `100` is of use.
+    Interim(StatusCode, usize),
     Final(Head),
 }
 
@@ -75,7 +75,7 @@ pub(super) fn read(
         // RFC 9110 §7.8: we asked for no other protocol.
         return match status {
             StatusCode::SWITCHING_PROTOCOLS => Err(Malformed),
-            _ => Ok(Answer::Interim(bytes)),
+            _ => Ok(Answer::Interim(status, bytes)),
         };
     }
     let copied = if input.len() <= COPY_MAX { input.len() } else { bytes };
@@ -223,7 +223,7 @@ mod tests {
         fields.insert("host", HeaderValue::from_static("of the request"));
         match read(input.as_bytes(), method, &mut fields)? {
             Answer::Partial => Ok(None),
-            Answer::Interim(bytes) => {
+            Answer::Interim(_, bytes) => {
                 Ok(Some((100, Framing::Length(0), true, String::new(), bytes)))
             }
             Answer::Final(head) => {

@@ -3,7 +3,7 @@
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, Method, StatusCode};
 use http_body::Frame;
 use tokio::io::AsyncRead;
 
@@ -20,6 +20,8 @@ pub(super) struct Download {
     /// How much of the inbox is known to hold no whole head.
     scanned: usize,
     interims: usize,
+    /// Whether one of them was `100`: the request's body is wanted.
+    has_continued: bool,
     /// Whether a byte has come since the last request.
     has_begun: bool,
 }
@@ -37,7 +39,14 @@ pub(super) enum NoAnswer {
 impl Download {
     pub(super) fn new() -> Self {
         let content = Content::new(Framing::Length(0));
-        Self { inbox: Inbox::default(), content, scanned: 0, interims: 0, has_begun: false }
+        Self {
+            inbox: Inbox::default(),
+            content,
+            scanned: 0,
+            interims: 0,
+            has_continued: false,
+            has_begun: false,
+        }
     }
 
     /// Reads the head of the answer to a request of that method; its fields take the place of what
@@ -70,8 +79,9 @@ impl Download {
         while self.may_hold_head() {
             match answer::read(self.inbox.bytes(), method, fields)? {
                 Answer::Partial => self.scanned = self.inbox.bytes().len(),
-                Answer::Interim(bytes) => {
+                Answer::Interim(status, bytes) => {
                     self.interims += 1;
+                    self.has_continued |= status == StatusCode::CONTINUE;
                     if INTERIMS_MAX < self.interims {
                         return Err(Malformed);
                     }
@@ -130,6 +140,11 @@ impl Download {
         }
     }
 
+    /// Whether the upstream has said `100 Continue` to this request.
+    pub(super) const fn has_continued(&self) -> bool {
+        self.has_continued
+    }
+
     /// What is still to come.
     pub(super) const fn content(&self) -> &Content {
         &self.content
@@ -143,7 +158,8 @@ impl Download {
     /// Makes ready for the next answer, and holds no buffer until it comes.
     pub(super) fn rest(&mut self) {
         self.inbox.rest();
-        (self.scanned, self.interims, self.has_begun) = (0, 0, false);
+        (self.scanned, self.interims) = (0, 0);
+        (self.has_continued, self.has_begun) = (false, false);
     }
 }
 

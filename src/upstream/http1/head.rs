@@ -1,6 +1,6 @@
 //! A request's head as it is written (RFC 9112 §3 and §6). Pure.
 
-use http::header::{CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, Method, Request, Uri};
 use http_body::Body as _;
 
@@ -30,19 +30,13 @@ impl Framing {
 
 /// Appends a request's head to `out`. Its fields are final but for the framing, which is ours.
 ///
-/// `Expect` is left out where there is a body: nobody here waits for a `100`, and the caller got
-/// its own from us when the body was first asked for. So nothing is lost but the upstream's chance
-/// to refuse before the body (RFC 9110 §10.1.1).
 pub(super) fn write(out: &mut Vec<u8>, request: &Request<Body>, framing: Framing) {
     out.extend_from_slice(request.method().as_str().as_bytes());
     out.push(b' ');
     write_target(out, request.uri());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in request.headers() {
-        let is_left_out = *name == CONTENT_LENGTH
-            || *name == TRANSFER_ENCODING
-            || (*name == EXPECT && framing != Framing::Nothing);
-        if !is_left_out {
+        if *name != CONTENT_LENGTH && *name != TRANSFER_ENCODING {
             write_field(out, name.as_str(), value.as_bytes());
         }
     }
@@ -133,7 +127,7 @@ mod tests {
             ("GET", vec![], Some("abc"), "content-length: 3\r\n"),
             ("POST", vec![("content-length", "9")], Some("abc"), "content-length: 3\r\n"),
             ("POST", vec![("transfer-encoding", "chunked")], Some("abc"), "content-length: 3\r\n"),
-            ("POST", vec![("expect", "100-continue"), ("a", "b")], Some("abc"), "a: b\r\ncontent-length: 3\r\n"),
+            ("POST", vec![("expect", "100-continue"), ("a", "b")], Some("abc"), "expect: 100-continue\r\na: b\r\ncontent-length: 3\r\n"),
         ];
         for (method, fields, content, expected) in cases {
             let body = content

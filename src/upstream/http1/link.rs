@@ -94,8 +94,11 @@ impl Link {
         prepare_http1(&mut request);
         self.used = exchange.started();
         let mut patience = Patience::new(request.body().watch(), self.used, deadline);
-        self.wait.until(deadline);
         self.upload.begin(&request);
+        self.wait.until(match self.upload.is_asking() {
+            true => patience.asking_until(self.used),
+            false => deadline,
+        });
         self.request = Some(request.into_parts());
         self.exchange = Some(exchange);
         async move {
@@ -135,11 +138,19 @@ impl Link {
         patience: &mut Patience,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Head, HeaderMap), Failure>> {
-        let polled = self.poll_exchange(cx);
-        if polled.is_ready() {
-            return polled;
-        }
         loop {
+            let polled = self.poll_exchange(cx);
+            if polled.is_ready() {
+                return polled;
+            }
+            if self.upload.is_asking() {
+                if !self.download.has_continued() {
+                    ready!(self.wait.poll_over(cx));
+                }
+                self.upload.stop_asking();
+                self.wait.until(patience.deadline());
+                continue;
+            }
             ready!(self.wait.poll_over(cx));
             match patience.renewed(Instant::now()) {
                 Some(deadline) => self.wait.until(deadline),
@@ -167,6 +178,9 @@ impl Link {
 
     fn answer(mut self: Box<Self>, head: Head, fields: HeaderMap) -> Response<Body> {
         self.wait.stop();
+        if self.upload.is_asking() {
+            self.upload.give_up();
+        }
         self.keeps = head.keeps && self.upload.is_over();
         let body = match self.download.begin(&head) {
             Some(content) => {

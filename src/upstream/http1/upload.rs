@@ -10,6 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Request;
+use http::header::EXPECT;
 use http_body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
 
@@ -30,6 +31,8 @@ pub(super) struct Upload {
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 enum Stage {
+    /// The head says `Expect: 100-continue`: the body is left where it is until it is wanted.
+    Asking(Framing),
     /// The body has not been asked for yet: its first frame may travel with the head.
     Fresh(Framing),
     Body(Framing),
@@ -52,6 +55,7 @@ impl Upload {
         self.outbox.begin(request, framing);
         self.stage = match framing {
             Framing::Nothing => Stage::Whole,
+            framing if request.headers().contains_key(EXPECT) => Stage::Asking(framing),
             framing => Stage::Fresh(framing),
         };
         (self.is_body_taken, self.has_sent) = (false, false);
@@ -65,6 +69,23 @@ impl Upload {
     /// Whether more of it is to be sent.
     pub(super) fn goes_on(&self) -> bool {
         !matches!(self.stage, Stage::Broken | Stage::Idle) && !self.is_over()
+    }
+
+    /// Whether the upstream is being asked for its `100 Continue` (RFC 9110 §10.1.1).
+    pub(super) const fn is_asking(&self) -> bool {
+        matches!(self.stage, Stage::Asking(_))
+    }
+
+    /// The body is wanted, or nobody says so: it goes on.
+    pub(super) const fn stop_asking(&mut self) {
+        if let Stage::Asking(framing) = self.stage {
+            self.stage = Stage::Body(framing);
+        }
+    }
+
+    /// The body is not wanted.
+    pub(super) const fn give_up(&mut self) {
+        self.stage = Stage::Broken;
     }
 
     /// Whether the request is as it was: nothing of its body was taken.
@@ -84,7 +105,7 @@ impl Upload {
     }
 
     /// Sends what can be sent now. Ready once that is everything, or the upstream takes no more:
-    /// an answer may have come all the same.
+    /// an answer may have come all the same. While the upstream is being asked, that is the head.
     ///
     /// # Errors
     /// When the body breaks off.
@@ -108,7 +129,7 @@ impl Upload {
             }
             if ready!(self.poll_write(stream, cx)).is_err() {
                 self.stage = Stage::Broken;
-            } else if is_waiting {
+            } else if is_waiting || self.is_asking() {
                 return Poll::Pending;
             }
         }

@@ -134,7 +134,7 @@ async fn rfc9112_6_a_body_is_framed_upstream_as_its_caller_framed_it() {
             "\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
         ),
         (
-            "POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\nabc",
+            "POST / HTTP/1.0\r\nhost: a\r\nconnection: keep-alive\r\nexpect: 100-continue\r\ncontent-length: 3\r\n\r\nabc",
             "content-length: 3",
             "\r\n\r\nabc",
         ),
