@@ -43,6 +43,7 @@ fn readiness(gateway: &Gateway) -> Response<Full<Bytes>> {
 
 fn metrics(gateway: &Gateway) -> Response<Full<Bytes>> {
     read_caches(gateway);
+    gateway.metrics().count_tasks();
     let mut page = Vec::new();
     let families = gateway.metrics().registry().gather();
     match TextEncoder::new().encode(&families, &mut page) {

@@ -107,6 +107,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         config.admin.as_ref().map(|admin| admin::bind(&admin.address)).transpose()?;
     let workers = config.workers;
     let gateway = Arc::new(Gateway::new(config, control.handle().clone())?);
+    gateway.metrics().runs_on(control.handle());
     let phase = PhaseSender::new();
     let (listeners, _) = watch::channel(bound);
     let workers = (0..workers)

@@ -28,6 +28,7 @@ pub(super) fn start(
     phase: PhaseReceiver,
 ) -> std::io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    gateway.metrics().runs_on(runtime.handle());
     let name = format!("worker-{}", worker.index().get());
     let worker = Arc::new(worker);
     std::thread::Builder::new().name(name).spawn(move || {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
+use tokio::runtime::Handle;
 
 use super::families::{BOUNDS, Counters, Family};
 use super::process::ProcessFamilies;
@@ -261,6 +262,16 @@ impl Metrics {
     /// How many connections of callers are open.
     pub fn connections(&self) -> &IntGauge {
         self.requests.connections()
+    }
+
+    /// Counts that runtime's tasks, too.
+    pub fn runs_on(&self, runtime: &Handle) {
+        self.process.runs_on(runtime);
+    }
+
+    /// Sets how many tasks live; read when the page is made.
+    pub fn count_tasks(&self) {
+        self.process.count_tasks();
     }
 
     /// Sets how many entries the cache of that name has; read when the page is made, since

@@ -1,6 +1,10 @@
-//! The numbers of the process as a whole: its caches and its configuration.
+//! The numbers of the process as a whole: what it holds, its caches and its configuration.
 
+use std::sync::{Mutex, PoisonError};
+
+use prometheus::process_collector::ProcessCollector;
 use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Registry};
+use tokio::runtime::Handle;
 
 use super::metrics::{counters, gauges};
 
@@ -10,10 +14,21 @@ pub(super) struct ProcessFamilies {
     cache_entries: IntGaugeVec,
     reloads: IntCounterVec,
     configuration_refused: IntGauge,
+    tasks: IntGauge,
+    runtimes: Mutex<Vec<Handle>>,
 }
 
 impl ProcessFamilies {
     pub(super) fn new(registry: &Registry) -> Self {
+        // Memory, processor time, threads and file descriptors, under the names that all
+        // exporters use. Not on every system, and a page without them is still one.
+        let _ = registry.register(Box::new(ProcessCollector::for_self()));
+        let tasks = gauges(
+            registry,
+            "scopegate_tasks",
+            "Tasks that live, all threads together: connections, streams, and what runs beside.",
+            &[],
+        );
         let refused = gauges(
             registry,
             "scopegate_configuration_refused",
@@ -40,7 +55,19 @@ impl ProcessFamilies {
             ),
             reloads,
             configuration_refused: refused.with_label_values::<&str>(&[]),
+            tasks: tasks.with_label_values::<&str>(&[]),
+            runtimes: Mutex::default(),
         }
+    }
+
+    pub(super) fn runs_on(&self, runtime: &Handle) {
+        self.runtimes.lock().unwrap_or_else(PoisonError::into_inner).push(runtime.clone());
+    }
+
+    pub(super) fn count_tasks(&self) {
+        let runtimes = self.runtimes.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks: usize = runtimes.iter().map(|one| one.metrics().num_alive_tasks()).sum();
+        self.tasks.set(i64::try_from(tasks).unwrap_or(i64::MAX));
     }
 
     pub(super) fn cache_entries(&self, cache: &'static str, entries: u64) {

@@ -292,7 +292,7 @@ async fn rfc9113_10_5_empty_data_without_end_keeps_nobody_busy_for_ever() {
         }
     }
     assert_eq!(world.gateway.get("/p").send().await.status, 200, "it lives");
-    let resident = world.gateway.metric("process_resident_memory_bytes", &[]).await;
+    let resident = world.gateway.gauge("process_resident_memory_bytes").await;
     assert!(resident < 256.0 * 1024.0 * 1024.0, "{resident} bytes");
 }
 

@@ -122,6 +122,15 @@ impl Gateway {
         series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum()
     }
 
+    /// A number of the process, which must be there.
+    pub async fn gauge(&self, name: &str) -> f64 {
+        let text = self.admin("/metrics").await.text();
+        let values: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).collect();
+        assert_eq!(values.len(), 1, "{name}: {values:?}");
+        values[0].parse().unwrap()
+    }
+
     /// Everything it has logged.
     pub fn log(&self) -> String {
         self.program.errors().text()
