@@ -229,14 +229,13 @@ impl Drop for Running {
     }
 }
 
-/// Binds every listener, taking over those that are bound already.
+/// Binds every listener, taking over those that are bound already: each once, as several may have
+/// asked for port 0.
 fn bind_all(wanted: &[Listener], bound: &[Arc<BoundListener>]) -> Result<Listeners, ListenError> {
+    let mut bound: Vec<_> = bound.to_vec();
     let bind = |settings: &Listener| {
-        let kept = bound.iter().find(|listener| listener.configured == settings.address);
-        kept.map_or_else(
-            || BoundListener::bind(settings).map(Arc::new),
-            |kept| Ok(Arc::clone(kept)),
-        )
+        let kept = bound.iter().position(|listener| listener.configured == settings.address);
+        kept.map_or_else(|| BoundListener::bind(settings).map(Arc::new), |at| Ok(bound.remove(at)))
     };
     wanted.iter().map(bind).collect()
 }
