@@ -27,6 +27,7 @@ mod client_credentials;
 mod clients;
 mod credentials;
 mod dev;
+mod faults;
 mod framing_h1;
 mod headers;
 mod http2;

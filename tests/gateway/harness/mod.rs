@@ -14,6 +14,7 @@ pub mod http1;
 pub mod http2;
 pub mod issuer;
 pub mod keys;
+pub mod mortal;
 pub mod program;
 pub mod scratch;
 pub mod tls;
