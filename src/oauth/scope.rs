@@ -94,6 +94,14 @@ impl ScopeSet {
     /// Reads a token's space-separated `scope`. Kind in reading and strict in granting: empty
     /// pieces are dropped, and a piece outside the grammar grants nothing.
     pub fn from_claim(text: &str) -> Self {
+        // Most servers write a set as it is kept: each scope once and in order.
+        let mut last = "";
+        let is_set = text
+            .split(' ')
+            .all(|piece| std::mem::replace(&mut last, piece) < piece && check(piece).is_ok());
+        if is_set {
+            return Self(text.into());
+        }
         text.split(' ').filter(|piece| check(piece).is_ok()).map(ScopeRef).collect()
     }
 
@@ -243,6 +251,13 @@ mod tests {
             ("a", &["a"]),
             ("b a", &["a", "b"]),
             ("ab a! a a-b", &["a", "a!", "a-b", "ab"]),
+            ("a b", &["a", "b"]),
+            ("a b ", &["a", "b"]),
+            (" a b", &["a", "b"]),
+            ("a  b", &["a", "b"]),
+            ("a a", &["a"]),
+            ("a \"", &["a"]),
+            (" ", &[]),
         ] {
             let set = ScopeSet::from_claim(claim);
             let found: Vec<&str> = set.iter().map(ScopeRef::as_str).collect();
