@@ -3,16 +3,18 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
-use super::{Audience, Scope, ScopeSet};
+use super::{Audience, Scope, ScopeSet, members};
 use crate::base::time::UnixSeconds;
 
 /// A JSON object without repeated members: a token's header or claims, an introspection answer,
 /// a token answer, server metadata.
+///
+/// A list in the order of the text and not a map: a token has a dozen members, and names of
+/// another length are passed over by one comparison of numbers.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Claims(Map<String, Value>);
+pub struct Claims(Vec<(String, Value)>);
 
 /// Why a text is not a JSON object that we accept, or a claim is not what its RFC says.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -42,18 +44,12 @@ impl Claims {
     /// # Errors
     /// [`ClaimError::NotAnObject`].
     pub fn parse(json: &[u8]) -> Result<Self, ClaimError> {
-        let mut reader = serde_json::Deserializer::from_slice(json);
-        let value = Distinct.deserialize(&mut reader).map_err(|_| ClaimError::NotAnObject)?;
-        reader.end().map_err(|_| ClaimError::NotAnObject)?;
-        match value {
-            Value::Object(members) => Ok(Self(members)),
-            _ => Err(ClaimError::NotAnObject),
-        }
+        members::read(json).map(Self).ok_or(ClaimError::NotAnObject)
     }
 
     /// The member of that name, whatever its type.
     pub fn value(&self, name: &str) -> Option<&Value> {
-        self.0.get(name)
+        self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value)
     }
 
     /// How many members there are.
@@ -82,7 +78,7 @@ impl Claims {
     /// # Errors
     /// [`ClaimError::WrongType`], also for `null`.
     pub fn string(&self, name: &'static str) -> Result<Option<&str>, ClaimError> {
-        match self.0.get(name) {
+        match self.value(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(ClaimError::WrongType(name)),
@@ -95,7 +91,7 @@ impl Claims {
     /// # Errors
     /// [`ClaimError::WrongType`]: a date as a string is malformed, not absent.
     pub fn numeric_date(&self, name: &'static str) -> Result<Option<UnixSeconds>, ClaimError> {
-        match self.0.get(name) {
+        match self.value(name) {
             None => Ok(None),
             Some(Value::Number(number)) => Ok(Some(whole_seconds(number))),
             Some(_) => Err(ClaimError::WrongType(name)),
@@ -118,7 +114,7 @@ impl Claims {
             same.cloned().unwrap_or_else(|| Audience::new(text))
         };
         let wrong = ClaimError::WrongType("aud");
-        let found: Vec<Audience> = match self.0.get(name) {
+        let found: Vec<Audience> = match self.value(name) {
             None => Vec::new(),
             Some(Value::String(one)) => vec![audience(one)],
             Some(Value::Array(many)) => {
@@ -137,7 +133,7 @@ impl Claims {
     /// [`ClaimError::WrongType`] for any other type.
     pub fn scopes(&self) -> Result<ScopeSet, ClaimError> {
         let wrong = ClaimError::WrongType("scope");
-        match self.0.get("scope").or_else(|| self.0.get("scp")) {
+        match self.value("scope").or_else(|| self.value("scp")) {
             None | Some(Value::Null) => Ok(ScopeSet::default()),
             Some(Value::String(text)) => Ok(ScopeSet::from_claim(text)),
             Some(Value::Array(many)) if many.iter().all(Value::is_string) => {
@@ -205,72 +201,6 @@ fn whole_seconds(number: &Number) -> UnixSeconds {
     )
 }
 
-/// Deserializes a [`Value`] in which no object has a member twice.
-struct Distinct;
-
-impl<'de> DeserializeSeed<'de> for Distinct {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, reader: D) -> Result<Value, D::Error> {
-        reader.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Distinct {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON whose objects have distinct members")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_string<E>(self, value: String) -> Result<Value, E> {
-        Ok(value.into())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
-        let mut array = Vec::new();
-        while let Some(item) = items.next_element_seed(Distinct)? {
-            array.push(item);
-        }
-        Ok(Value::Array(array))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
-        let mut object = Map::new();
-        while let Some(name) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Distinct)?;
-            if object.insert(name, value).is_some() {
-                return Err(A::Error::custom("a member stands twice"));
-            }
-        }
-        Ok(Value::Object(object))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -294,6 +224,17 @@ mod tests {
             assert_eq!(Claims::parse(json.as_bytes()), Err(ClaimError::NotAnObject), "{json}");
         }
         assert_eq!(Claims::parse(b"{\"a\":\"\xff\"}"), Err(ClaimError::NotAnObject));
+        for (count, last) in [(2, 0), (24, 0), (25, 0), (25, 24), (1000, 999)] {
+            let each = |names: &[usize]| {
+                let members = names.iter().map(|name| format!("\"{name}\":1"));
+                format!("{{{}}}", members.collect::<Vec<_>>().join(","))
+            };
+            let distinct: Vec<usize> = (0..count).collect();
+            assert_eq!(claims(&each(&distinct)).len(), count);
+            let repeated = each(&[distinct.as_slice(), &[last]].concat());
+            let found = Claims::parse(repeated.as_bytes());
+            assert_eq!(found, Err(ClaimError::NotAnObject), "{count} and {last} again");
+        }
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000));
         assert_eq!(Claims::parse(deep.as_bytes()), Err(ClaimError::NotAnObject));
     }

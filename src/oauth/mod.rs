@@ -2,6 +2,7 @@
 
 pub mod algorithm;
 pub mod claims;
+mod members;
 pub mod names;
 pub mod principal;
 pub mod scope;
