@@ -7,7 +7,7 @@ use super::access_token;
 use super::cache::{BadVerdict, CacheKey, GoodVerdict, Judge, KeysVersion, Proof};
 use super::flight::Question;
 use super::jwk::Candidates;
-use super::jwt::{self, UnverifiedJwt};
+use super::jwt::{Form, UnverifiedJwt};
 use super::server::Server;
 use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
@@ -57,8 +57,8 @@ impl Server {
             super::Recall::Refused(rejection) => return Err(rejection),
             super::Recall::Miss(_) => {}
         }
-        if jwt::is_jwt(token.expose()) {
-            let jwt = UnverifiedJwt::parse(token.expose()).map_err(Rejection::TokenInvalid)?;
+        if let Form::Jwt(read) = Form::of(token.expose()) {
+            let jwt = read.map_err(Rejection::TokenInvalid)?;
             if jwt.issuer() != Ok(self.settings().issuer.as_str()) {
                 return Err(Rejection::TokenInvalid(InvalidToken::Issuer));
             }
@@ -153,7 +153,7 @@ impl Server {
         algorithm: SignatureAlgorithm,
         now: Now,
     ) -> Result<Proof, Rejection> {
-        let id = jwt.key_id.as_deref();
+        let id = jwt.key_id();
         let held = self.keys_for(id, algorithm, now).await?;
         let Candidates::Keys(keys) = held.candidates(id, algorithm) else {
             return Err(Rejection::TokenInvalid(InvalidToken::KeyUnknown));

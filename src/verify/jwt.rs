@@ -15,8 +15,6 @@ use crate::reject::InvalidToken;
 pub(super) struct UnverifiedJwt<'t> {
     /// `alg`, one that we know.
     pub(super) algorithm: Algorithm,
-    /// `kid`, for comparing.
-    pub(super) key_id: Option<Box<str>>,
     /// What the signature covers: header and claims as they were sent.
     pub(super) signed: &'t str,
     /// The signature, decoded.
@@ -24,42 +22,74 @@ pub(super) struct UnverifiedJwt<'t> {
     /// What the token says of itself. Only [`issuer`](Self::issuer) may be used before the
     /// signature holds.
     pub(super) claims: Claims,
-    media_type: Option<Box<str>>,
+    /// `kid` and `typ` in it are texts, where they are there.
+    header: Claims,
 }
 
-/// Whether a token is for the JWT checks: three parts, of which the first is a JSON object. All
-/// others are opaque to us, a JWE with its five parts among them. Neither kind falls back to the
-/// other.
-pub(super) fn is_jwt(token: &str) -> bool {
-    is_like_jwt(token)
-        && token.split('.').next().and_then(base64url::decode).is_some_and(|header| {
-            // `e` is the first six bits of `{`, so what parses is an object.
-            header.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(&header).is_ok()
-        })
+/// What a token is by its form.
+pub(super) enum Form<'t> {
+    /// A JWT, or what is wrong with it.
+    Jwt(Result<UnverifiedJwt<'t>, InvalidToken>),
+    /// All else, a JWE with its five parts too: opaque to us.
+    Opaque,
 }
 
-/// The same question by two facts that cost nothing: for the hot path, where an answer of a cache
-/// is at stake and nothing is decided by it.
+impl<'t> Form<'t> {
+    /// Reads it. A token is for the JWT checks if it has three parts, of which the first is a JSON
+    /// object; neither kind falls back to the other.
+    pub(super) fn of(token: &'t str) -> Self {
+        if TOKEN_MAX_BYTES < token.len() {
+            return Self::Jwt(Err(InvalidToken::Malformed));
+        }
+        let Some(parts) = parts(token) else { return Self::Opaque };
+        match base64url::decode(parts.header) {
+            Some(header) => match Claims::parse(&header) {
+                Ok(header) => Self::Jwt(UnverifiedJwt::parse(parts, header)),
+                // It may be one that says something twice.
+                Err(_) if is_object(&header) => Self::Jwt(Err(InvalidToken::Malformed)),
+                Err(_) => Self::Opaque,
+            },
+            None => Self::Opaque,
+        }
+    }
+}
+
+struct Parts<'t> {
+    header: &'t str,
+    payload: &'t str,
+    signature: &'t str,
+    signed: &'t str,
+}
+
+/// The three parts of what looks like a JWT.
+fn parts(token: &str) -> Option<Parts<'_>> {
+    let mut dots = memchr::memchr_iter(b'.', token.as_bytes());
+    let (first, second) = (dots.next()?, dots.next()?);
+    if dots.next().is_some() || !token.starts_with('e') {
+        return None;
+    }
+    Some(Parts {
+        header: token.get(..first)?,
+        payload: token.get(first + 1..second)?,
+        signature: token.get(second + 1..)?,
+        signed: token.get(..second)?,
+    })
+}
+
+fn is_object(json: &[u8]) -> bool {
+    json.first() == Some(&b'{') && serde_json::from_slice::<IgnoredAny>(json).is_ok()
+}
+
+/// Whether it may be a JWT, by two facts that cost nothing: for the hot path, where an answer of a
+/// cache is at stake and nothing is decided by it.
 pub(super) fn is_like_jwt(token: &str) -> bool {
-    let bytes = token.as_bytes();
-    bytes.first() == Some(&b'e') && memchr::memchr_iter(b'.', bytes).take(3).count() == 2
+    // The first six bits of `{`.
+    token.starts_with('e') && memchr::memchr_iter(b'.', token.as_bytes()).take(3).count() == 2
 }
 
 impl<'t> UnverifiedJwt<'t> {
-    /// Reads a token's form.
-    ///
-    /// # Errors
-    /// The first thing that is wrong with it, in the order length, parts, header, `alg`, `crit`,
-    /// claims.
-    pub(super) fn parse(token: &'t str) -> Result<Self, InvalidToken> {
-        let malformed = InvalidToken::Malformed;
-        if token.len() > TOKEN_MAX_BYTES {
-            return Err(malformed);
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
-        let (header, payload) = signed.split_once('.').ok_or(malformed)?;
-        // A dot in `payload` is no base64url, so a fourth part ends here.
-        let header = object(header)?;
+    /// Reads a token's form, in the order `alg`, `crit`, other header members, signature, claims.
+    fn parse(parts: Parts<'t>, header: Claims) -> Result<Self, InvalidToken> {
         let algorithm = header.string("alg").map_err(|_| InvalidToken::Algorithm)?;
         let algorithm = algorithm.ok_or(InvalidToken::Algorithm)?;
         let algorithm = algorithm.parse().map_err(|_| InvalidToken::Algorithm)?;
@@ -67,15 +97,16 @@ impl<'t> UnverifiedJwt<'t> {
         if header.value("crit").is_some() {
             return Err(InvalidToken::Critical);
         }
-        let text = |name| header.string(name).map(|text| text.map(Box::from));
-        Ok(Self {
-            algorithm,
-            key_id: text("kid").map_err(is_malformed)?,
-            media_type: text("typ").map_err(is_malformed)?,
-            signed,
-            signature: base64url::decode(signature).ok_or(malformed)?,
-            claims: object(payload)?,
-        })
+        header.string("kid").and(header.string("typ")).map_err(is_malformed)?;
+        let signature = base64url::decode(parts.signature).ok_or(InvalidToken::Malformed)?;
+        let payload = base64url::decode(parts.payload).ok_or(InvalidToken::Malformed)?;
+        let claims = Claims::parse(&payload).map_err(is_malformed)?;
+        Ok(Self { algorithm, signed: parts.signed, signature, claims, header })
+    }
+
+    /// `kid`, for comparing.
+    pub(super) fn key_id(&self) -> Option<&str> {
+        self.header.string("kid").ok().flatten()
     }
 
     /// `iss` as it stands there: it picks a server, and proves nothing.
@@ -94,7 +125,8 @@ impl<'t> UnverifiedJwt<'t> {
     /// [`InvalidToken::Type`] where nothing would.
     pub(super) fn check_type(&self, allowed: &[Box<str>]) -> Result<(), InvalidToken> {
         // Servers older than RFC 9068 say `JWT` or nothing at all: one thing.
-        let found = media_type(self.media_type.as_deref().unwrap_or("JWT"));
+        let found = self.header.string("typ").map_err(is_malformed)?;
+        let found = media_type(found.unwrap_or("JWT"));
         let is_of = |name: &str| found.eq_ignore_ascii_case(name);
         if FOREIGN_TYPES.iter().any(|name| is_of(name)) {
             Err(InvalidToken::Type)
@@ -106,11 +138,6 @@ impl<'t> UnverifiedJwt<'t> {
             Err(InvalidToken::Type)
         }
     }
-}
-
-fn object(part: &str) -> Result<Claims, InvalidToken> {
-    let bytes = base64url::decode(part).ok_or(InvalidToken::Malformed)?;
-    Claims::parse(&bytes).map_err(is_malformed)
 }
 
 /// RFC 7515 §4.1.9: the prefix may be left out where no other slash follows.
@@ -150,8 +177,15 @@ mod tests {
         [header, payload, "signature"].map(base64url::encode).join(".")
     }
 
+    fn read(token: &str) -> Result<UnverifiedJwt<'_>, InvalidToken> {
+        match Form::of(token) {
+            Form::Jwt(read) => read,
+            Form::Opaque => Err(InvalidToken::Unjudgeable),
+        }
+    }
+
     fn parse(token: &str) -> Result<(), InvalidToken> {
-        UnverifiedJwt::parse(token).map(drop)
+        read(token).map(drop)
     }
 
     const HEADER: &str = r#"{"alg":"ES256","typ":"at+jwt","kid":"k"}"#;
@@ -161,29 +195,33 @@ mod tests {
         let good = token(HEADER, "{}");
         let [header, payload, signature]: [&str; 3] =
             good.split('.').collect::<Vec<_>>().try_into().unwrap();
-        let jwt = UnverifiedJwt::parse(&good).unwrap();
+        let jwt = read(&good).unwrap();
         assert_eq!(jwt.algorithm, Algorithm::Signature(SignatureAlgorithm::Es256));
-        assert_eq!(jwt.key_id.as_deref(), Some("k"));
+        assert_eq!(jwt.key_id(), Some("k"));
         assert_eq!(jwt.signed, format!("{header}.{payload}"));
         assert_eq!(jwt.signature, b"signature");
         let json = r#"{"payload":"e30","signatures":[]}"#.to_owned();
         let many = ".".repeat(10_000);
-        for text in [
-            header.to_owned(),
-            format!("{header}.{payload}"),
-            format!("{header}.{payload}.{signature}.x"),
-            format!("{header}.{payload}.{signature}.x.y"),
-            format!("{header}=.{payload}.{signature}"),
-            format!("{header}.{payload}.{signature}="),
-            format!("{header}. {payload}.{signature}"),
-            format!("{header}.{payload}.+/+/"),
-            format!("{header}..{signature}"),
-            format!(".{payload}.{signature}"),
-            json,
-            many,
-            String::new(),
-        ] {
-            assert_eq!(parse(&text), Err(InvalidToken::Malformed), "{text}");
+        let opaque = Err(InvalidToken::Unjudgeable);
+        let malformed = Err(InvalidToken::Malformed);
+        #[rustfmt::skip]
+        let cases = [
+            (header.to_owned(),                           opaque),
+            (format!("{header}.{payload}"),               opaque),
+            (format!("{header}.{payload}.{signature}.x"), opaque),
+            (format!("{header}.{payload}.{signature}.x.y"), opaque),
+            (format!("{header}=.{payload}.{signature}"),  opaque),
+            (format!(".{payload}.{signature}"),           opaque),
+            (json,                                        opaque),
+            (many,                                        opaque),
+            (String::new(),                               opaque),
+            (format!("{header}.{payload}.{signature}="),  malformed),
+            (format!("{header}. {payload}.{signature}"),  malformed),
+            (format!("{header}.{payload}.+/+/"),          malformed),
+            (format!("{header}..{signature}"),            malformed),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parse(&text), expected, "{text}");
         }
     }
 
@@ -198,13 +236,13 @@ mod tests {
             (HEADER, "[]"),
             (HEADER, "1"),
             (HEADER, ""),
-            ("[]", "{}"),
             (r#"{"alg":"ES256","kid":1}"#, "{}"),
             (r#"{"alg":"ES256","typ":1}"#, "{}"),
             (r#"{"alg":"ES256","typ":null}"#, "{}"),
         ] {
             assert_eq!(parse(&token(header, payload)), Err(InvalidToken::Malformed), "{header}");
         }
+        assert_eq!(parse(&token("[]", "{}")), Err(InvalidToken::Unjudgeable));
         let latin = [b"{\"alg\":\"ES256\",\"x\":\"\xe9\"}".as_slice(), b"{}", b""];
         assert_eq!(parse(&latin.map(base64url::encode).join(".")), Err(InvalidToken::Malformed));
     }
@@ -280,7 +318,7 @@ mod tests {
         for (allowed, typ, expected) in cases {
             let typ = typ.map_or(String::new(), |typ| format!(r#","typ":"{typ}""#));
             let token = token(&format!(r#"{{"alg":"ES256"{typ}}}"#), "{}");
-            let jwt = UnverifiedJwt::parse(&token).unwrap();
+            let jwt = read(&token).unwrap();
             assert_eq!(jwt.check_type(allowed), expected, "{allowed:?} {typ}");
         }
     }
@@ -301,7 +339,11 @@ mod tests {
             (String::new(),                     false, false),
         ];
         for (token, alike, jwt) in cases {
-            assert_eq!((is_like_jwt(&token), is_jwt(&token)), (alike, jwt), "{token}");
+            assert_eq!(
+                (is_like_jwt(&token), matches!(Form::of(&token), Form::Jwt(_))),
+                (alike, jwt),
+                "{token}"
+            );
         }
     }
 }

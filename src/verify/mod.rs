@@ -45,7 +45,7 @@ use crate::reject::{InvalidToken, Rejection};
 use crate::telemetry::CacheKind;
 
 use cache::{CacheKey, GoodVerdict, Judge, Proof};
-use jwt::UnverifiedJwt;
+use jwt::{Form, UnverifiedJwt};
 
 pub use cache::{CacheStatus, CachesStatus, TokenCaches};
 pub use discovery::metadata_addresses;
@@ -114,11 +114,8 @@ impl Verifier {
         digest: TokenDigest,
         now: Now,
     ) -> Result<Arc<VerifiedToken>, Rejection> {
-        if token.expose().len() > jwt::TOKEN_MAX_BYTES {
-            return Err(Rejection::TokenInvalid(InvalidToken::Malformed));
-        }
-        if jwt::is_jwt(token.expose()) {
-            let jwt = UnverifiedJwt::parse(token.expose()).map_err(Rejection::TokenInvalid)?;
+        if let Form::Jwt(read) = Form::of(token.expose()) {
+            let jwt = read.map_err(Rejection::TokenInvalid)?;
             let server = self.issuer_of(&jwt).map_err(Rejection::TokenInvalid)?;
             return server.judge_jwt(jwt, token, digest, now).await;
         }
