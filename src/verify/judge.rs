@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Recall;
 use super::access_token;
 use super::cache::{BadVerdict, CacheKey, GoodVerdict, Judge, KeysVersion, Proof};
 use super::flight::Question;
 use super::jwk::Candidates;
-use super::jwt::{Form, UnverifiedJwt};
+use super::jwt::{Form, UnverifiedJwt, is_like_jwt};
 use super::server::Server;
 use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
@@ -53,9 +54,9 @@ impl Server {
         let opaque = self.settings().introspection.as_ref().map(|_| self);
         let digest = token.digest();
         match super::recall(servers, opaque, self.caches(), token, digest, now) {
-            super::Recall::Hit(known) => return Ok(known),
-            super::Recall::Refused(rejection) => return Err(rejection),
-            super::Recall::Miss(_) => {}
+            Recall::Hit(known) => return Ok(known),
+            Recall::Refused(rejection) => return Err(rejection),
+            Recall::Miss(_) => {}
         }
         if let Form::Jwt(read) = Form::of(token.expose()) {
             let jwt = read.map_err(Rejection::TokenInvalid)?;
@@ -103,7 +104,8 @@ impl Server {
         Ok(token)
     }
 
-    /// Judges an opaque token by asking.
+    /// Judges an opaque token by asking. One that looks like a JWT may be known already:
+    /// [`recall`](super::recall) cannot tell it from one.
     pub(super) async fn judge_opaque(
         self: &Arc<Self>,
         token: RawToken<'_>,
@@ -113,6 +115,13 @@ impl Server {
         let Some(settings) = &self.settings().introspection else {
             return Err(Rejection::TokenInvalid(InvalidToken::Unjudgeable));
         };
+        if is_like_jwt(token.expose()) {
+            match super::recall_asked(self, digest, now) {
+                Recall::Hit(known) => return Ok(known),
+                Recall::Refused(rejection) => return Err(rejection),
+                Recall::Miss(_) => {}
+            }
+        }
         self.metrics().miss(CacheKind::Opaque);
         let token = Secret::new(token.expose());
         self.ask(settings, Question { token, digest, jwt: None, now }).await

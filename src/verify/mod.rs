@@ -167,8 +167,16 @@ fn recall(
             server.metrics().hit(CacheKind::Negative);
             return Recall::Refused(Rejection::TokenInvalid(bad.why));
         }
+        // What only looks like one is looked up by `judge_opaque`, once its form has been read:
+        // two looks in vain for each new JWT cost more than one reading of such a token.
+        return Recall::Miss(digest);
     }
-    let Some(server) = opaque else { return Recall::Miss(digest) };
+    opaque.map_or(Recall::Miss(digest), |server| recall_asked(server, digest, now))
+}
+
+/// What the cache knows of a token that this server was asked about.
+fn recall_asked(server: &Server, digest: TokenDigest, now: Now) -> Recall {
+    let caches = server.caches();
     let key = CacheKey { digest, judge: Judge::Asked(server.id()) };
     if let Some(good) = caches.good(&key, now.instant) {
         return hit(server, good, CacheKind::Opaque, now);

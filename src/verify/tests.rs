@@ -715,7 +715,7 @@ async fn an_answer_that_names_no_audience_is_refused() {
 
 #[tokio::test]
 async fn jwt_and_opaque_go_their_own_ways_on_one_route() {
-    let (issuer, _server, verifier, _) = asking(|_| {}).await;
+    let (issuer, server, verifier, _) = asking(|_| {}).await;
     let key = SigningKey::generate(SignatureAlgorithm::Es256);
     issuer.publish(&[(&key, "k")]);
     issuer.answer(active(&json!({})));
@@ -729,10 +729,18 @@ async fn jwt_and_opaque_go_their_own_ways_on_one_route() {
     assert_eq!(reason(&verifier, &none, now).await, "token_algorithm");
     assert_eq!(issuer.calls("/introspect"), 0, "a JWT is never asked about in their place");
     let jwe = format!("{}.a.b.c.d", base64url::encode(r#"{"alg":"dir","enc":"A128GCM"}"#));
-    for opaque in [OPAQUE, "eopaque.with.dots", &jwe] {
-        assert_eq!(reason(&verifier, opaque, now).await, "ok", "{opaque}");
+    let opaque = [OPAQUE, "eopaque.with.dots", &jwe];
+    for token in opaque.into_iter().chain(opaque) {
+        assert_eq!(reason(&verifier, token, now).await, "ok", "{token}");
     }
-    assert_eq!(issuer.calls("/introspect"), 3);
+    assert_eq!(issuer.calls("/introspect"), 3, "each of them once");
+    issuer.answer(Reply::json(r#"{"active":false}"#));
+    for _ in 0..2 {
+        assert_eq!(reason(&verifier, "eother.with.dots", now).await, "token_inactive");
+    }
+    assert_eq!(issuer.calls("/introspect"), 4, "what is refused is remembered too");
+    let lookups = server.metrics().lookups();
+    assert!(lookups.contains(&(CacheKind::Opaque, 3, 4)), "three were known: {lookups:?}");
 }
 
 #[tokio::test]
