@@ -10,6 +10,8 @@ use serde::Deserialize;
 pub struct Bounds {
     /// One request whose token was seen before.
     pub warm_request: WarmRequest,
+    /// One request whose token is new.
+    pub cold_request: ColdRequest,
     /// A connection that waits for its caller.
     pub idle_connection: IdleConnection,
     /// One verdict of a full cache.
@@ -28,6 +30,14 @@ pub struct WarmRequest {
     pub instructions: f64,
     /// With it.
     pub instructions_with_access_log: f64,
+}
+
+/// `[cold_request]`
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColdRequest {
+    /// Without access log.
+    pub instructions: f64,
 }
 
 /// `[idle_connection]`

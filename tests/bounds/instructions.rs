@@ -1,4 +1,5 @@
-//! How many instructions a warm request takes, in all of the real binary.
+//! How many instructions a request takes, in all of the real binary: a warm one, whose token was
+//! seen before, and a cold one, whose token is new.
 //!
 //! The binary runs under valgrind twice, once with [`REQUESTS`] more requests than the other time;
 //! the difference, divided by their number, is one request: reading, parsing, deciding, upstream,
@@ -17,16 +18,32 @@ use super::wire::{AccessLog, Caller, Warm, address, eventually};
 #[test]
 fn a_warm_request_takes_instructions_within_its_bound() {
     let bounds = Bounds::read().warm_request;
-    count("instructions for a warm request", AccessLog::Off, bounds.instructions);
+    count("instructions for a warm request", AccessLog::Off, Tokens::Seen, bounds.instructions);
 }
 
 #[test]
 fn a_warm_request_with_access_log_takes_instructions_within_its_bound() {
     let what = "instructions for a warm request with access log";
-    count(what, AccessLog::On, Bounds::read().warm_request.instructions_with_access_log);
+    let bound = Bounds::read().warm_request.instructions_with_access_log;
+    count(what, AccessLog::On, Tokens::Seen, bound);
 }
 
-fn count(what: &str, log: AccessLog, bound: f64) {
+#[test]
+fn a_cold_request_takes_instructions_within_its_bound() {
+    let bound = Bounds::read().cold_request.instructions;
+    count("instructions for a cold request", AccessLog::Off, Tokens::New, bound);
+}
+
+/// What the requests that are counted carry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Tokens {
+    /// All the same one.
+    Seen,
+    /// Each one of its own.
+    New,
+}
+
+fn count(what: &str, log: AccessLog, tokens: Tokens, bound: f64) {
     let Some(binary) = std::env::var_os(BINARY) else {
         eprintln!("SKIPPED: {what}: {BINARY} names no release build");
         return;
@@ -37,13 +54,13 @@ fn count(what: &str, log: AccessLog, bound: f64) {
     }
     let _alone = super::alone();
     let warm = Warm::new(log);
-    let few = instructions(&binary, &warm, WARM_UP);
-    let many = instructions(&binary, &warm, WARM_UP + REQUESTS);
+    let few = instructions(&binary, &warm, tokens, WARM_UP);
+    let many = instructions(&binary, &warm, tokens, WARM_UP + REQUESTS);
     hold(what, (many - few) / REQUESTS as f64, bound);
 }
 
-/// All instructions of a gateway that serves so many warm requests and ends.
-fn instructions(binary: &OsString, warm: &Warm, requests: usize) -> f64 {
+/// All instructions of a gateway that serves so many requests and ends.
+fn instructions(binary: &OsString, warm: &Warm, tokens: Tokens, requests: usize) -> f64 {
     let mut valgrind = Command::new("valgrind");
     valgrind
         .args(["--tool=cachegrind", "--cache-sim=no", "--cachegrind-out-file=/dev/null"])
@@ -53,7 +70,12 @@ fn instructions(binary: &OsString, warm: &Warm, requests: usize) -> f64 {
         .env("NO_COLOR", "1");
     let mut program = Program::start(&mut valgrind);
     let address = eventually("the gateway to listen", || address(&program.errors().all()));
-    Caller::open(address, &warm.token).send(requests);
+    let mut caller = Caller::open(address, &warm.token);
+    match tokens {
+        Tokens::Seen => caller.send(requests),
+        Tokens::New => caller.send_each(&warm.new_tokens(requests)),
+    }
+    drop(caller);
     program.signal("TERM");
     eventually("the gateway to end", || program.ended());
     eventually("valgrind's count", || counted(&program.errors().all()))

@@ -6,6 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
+use super::harness::keys::hmac_sha256;
 use super::harness::{Scratch, TestIssuer};
 
 /// What a warm request needs around it.
@@ -13,7 +14,7 @@ pub struct Warm {
     /// A token that the route lets in.
     pub token: String,
     folder: Scratch,
-    _issuer: TestIssuer,
+    issuer: TestIssuer,
 }
 
 /// Whether each request leaves a line in the log.
@@ -34,7 +35,16 @@ impl Warm {
             .replace("{upstream}", &upstream().to_string())
             .replace("{access}", if log == AccessLog::On { "true" } else { "false" });
         folder.write("gateway.toml", text);
-        Self { token, folder, _issuer: issuer }
+        folder.write("secret", SHARED_SECRET);
+        Self { token, folder, issuer }
+    }
+
+    /// So many other tokens that the route lets in. By HS256, which costs next to nothing: what is
+    /// counted is our work, and not the arithmetic of a public key, many times as much.
+    pub fn new_tokens(&self, count: usize) -> Vec<String> {
+        let sign = |input: &[u8]| hmac_sha256(SHARED_SECRET.as_bytes(), input);
+        let one = || self.issuer.token().scopes("orders:read orders:write").header("alg", "HS256");
+        (0..count).map(|_| one().sign_by(sign)).collect()
     }
 
     /// Where the configuration is.
@@ -55,11 +65,7 @@ impl Caller {
     pub fn open(gateway: SocketAddr, token: &str) -> Self {
         let stream = TcpStream::connect(gateway).unwrap();
         stream.set_nodelay(true).unwrap();
-        let request = format!(
-            "GET /orders/17 HTTP/1.1\r\nHost: api.test\r\nUser-Agent: bounds/1\r\nAccept: */*\r\n\
-             Accept-Encoding: gzip\r\nAuthorization: Bearer {token}\r\n\r\n"
-        );
-        Self { stream, request: request.into_bytes(), buffer: [0; BUFFER_BYTES] }
+        Self { stream, request: request(token), buffer: [0; BUFFER_BYTES] }
     }
 
     /// What it has on the heap.
@@ -75,6 +81,14 @@ impl Caller {
         }
     }
 
+    /// Sends a request with each of the tokens.
+    pub fn send_each(&mut self, tokens: &[String]) {
+        for token in tokens {
+            self.request = request(token);
+            self.send(1);
+        }
+    }
+
     fn receive(&mut self) {
         let (mut filled, mut end) = (0, None);
         while end.is_none_or(|end| filled < end) {
@@ -83,8 +97,16 @@ impl Caller {
             filled += read;
             end = head_end(&self.buffer[..filled]).map(|head| head + BODY.len());
         }
-        assert!(self.buffer.starts_with(b"HTTP/1.1 200 "), "the warm request is let in");
+        assert!(self.buffer.starts_with(b"HTTP/1.1 200 "), "the request is let in");
     }
+}
+
+fn request(token: &str) -> Vec<u8> {
+    format!(
+        "GET /orders/17 HTTP/1.1\r\nHost: api.test\r\nUser-Agent: bounds/1\r\nAccept: */*\r\n\
+         Accept-Encoding: gzip\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
+    .into_bytes()
 }
 
 /// Starts an upstream that says the same to everybody.
@@ -144,6 +166,7 @@ pub fn eventually<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
 
 /// Under valgrind a gateway is some fifty times slower.
 const PATIENCE: Duration = Duration::from_secs(60);
+const SHARED_SECRET: &str = "a secret as long as its hash, or longer";
 const BODY: [u8; 1024] = [b'x'; 1024];
 const BUFFER_BYTES: usize = 16 * 1024;
 
@@ -155,6 +178,8 @@ address = "127.0.0.1:0"
 issuer = "https://issuer.test"
 audiences = ["https://api.test"]
 jwks_file = "{jwks}"
+algorithms = ["ES256", "HS256"]
+shared_secret = { file = "secret" }
 [upstreams.api]
 endpoints = ["http://{upstream}"]
 [[routes]]
