@@ -237,7 +237,7 @@ impl OwnClient {
             expires: sent.unix.plus(life),
         };
         match self.server.judge_issued(answer.bearer.raw(), &issued, time::now()).await {
-            Ok(token) => Ok(token.scopes.clone()),
+            Ok(token) => Ok(token.scopes().to_set()),
             Err(Rejection::VerifierUnavailable(outage)) => {
                 let wait = Duration::from_secs(outage.retry_after.seconds());
                 Err((Why::Outage(outage.cause), wait))

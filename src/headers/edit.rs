@@ -89,10 +89,10 @@ impl EditPlan {
 
 fn claim_text(claim: &str, token: &VerifiedToken) -> Result<Option<String>, Rejection> {
     let text = match claim {
-        "scope" => (!token.scopes.is_empty()).then(|| Ok(token.scopes.to_string())),
-        "sub" => token.subject.as_deref().map(item),
+        "scope" => (!token.scopes().is_empty()).then(|| Ok(token.scopes().to_string())),
+        "sub" => token.subject().map(item),
         "iss" => Some(item(token.issuer.as_str())),
-        "client_id" => token.client_id.as_ref().map(|client| item(client.as_str())),
+        "client_id" => token.client_id().map(item),
         "aud" => audiences(&token.audiences),
         other => token.claims.value(other).filter(|value| !value.is_null()).map(value_text),
     };
@@ -159,7 +159,7 @@ const MALFORMED: Rejection = Rejection::TokenInvalid(InvalidToken::Malformed);
 mod tests {
     use super::*;
     use crate::oauth::{
-        Audience, Claims, ClientId, Issuer, Plaintext, RawToken, ScopeSet, ServerId, Validity,
+        Audience, Claims, Issuer, Plaintext, RawToken, ServerId, TokenTexts, Validity,
     };
 
     fn token(claims: &str) -> VerifiedToken {
@@ -168,10 +168,8 @@ mod tests {
             kind: TokenKind::Jwt,
             server: ServerId::new(0),
             issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
-            subject: Some("Zoë, 100%".into()),
-            client_id: Some(ClientId::new("app")),
+            texts: TokenTexts::saying(Some("Zoë, 100%"), Some("app"), "b a"),
             principal: Principal::User,
-            scopes: ScopeSet::from_claim("b a"),
             audiences: Audiences::Named(["x", "y"].map(Audience::new).into()),
             validity: Validity::new(None, None),
             claims: Claims::parse(claims.as_bytes()).unwrap().into(),
@@ -213,7 +211,7 @@ mod tests {
 
     #[test]
     fn rfc9068_2_2_a_header_that_needs_an_absent_sub_or_client_id_refuses() {
-        let bare = VerifiedToken { subject: None, client_id: None, ..token("{}") };
+        let bare = VerifiedToken { texts: TokenTexts::saying(None, None, "a b"), ..token("{}") };
         for claim in ["sub", "client_id"] {
             let plan = EditPlan::new([(HeaderName::from_static("x-claim"), claim.into())]);
             let apply =

@@ -6,6 +6,7 @@ mod members;
 pub mod names;
 pub mod principal;
 pub mod scope;
+pub mod texts;
 pub mod token;
 pub mod verified;
 
@@ -13,6 +14,7 @@ pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use claims::{ClaimError, Claims, KeptClaims};
 pub use names::{Audience, ClientId, Issuer, Plaintext};
 pub use principal::Principal;
-pub use scope::{Scope, ScopeRef, ScopeSet};
+pub use scope::{HeldScopes, Scope, ScopeRef, ScopeSet};
+pub use texts::TokenTexts;
 pub use token::{RawToken, TokenDigest};
 pub use verified::{Audiences, ServerId, TokenKind, Validity, VerifiedToken};

@@ -120,25 +120,29 @@ impl ScopeSet {
         Scopes(&self.0)
     }
 
-    /// Whether `scope` is in it. Looks at one after the other: a token has few.
+    /// As it is written in a token.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether `scope` is in it.
     pub fn contains<'s>(&self, scope: impl Into<ScopeRef<'s>>) -> bool {
-        let scope = scope.into();
-        self.iter().any(|held| held == scope)
+        HeldScopes::from(self).contains(scope)
     }
 
     /// The first scope of this set that `held` lacks: `None` if `held` covers all of it.
-    pub fn first_missing(&self, held: &Self) -> Option<ScopeRef<'_>> {
-        self.missing(held).next()
+    pub fn first_missing<'h>(&self, held: impl Into<HeldScopes<'h>>) -> Option<ScopeRef<'_>> {
+        self.missing(held.into()).next()
     }
 
     /// All scopes of this set that `held` lacks.
     pub fn missing_from(&self, held: &Self) -> Self {
-        self.missing(held).collect()
+        self.missing(held.into()).collect()
     }
 
     fn missing<'s, 'h>(
         &'s self,
-        held: &'h Self,
+        held: HeldScopes<'h>,
     ) -> impl Iterator<Item = ScopeRef<'s>> + use<'s, 'h> {
         let mut held = held.iter().map(ScopeRef::as_str).peekable();
         self.iter().filter(move |wanted| {
@@ -172,6 +176,51 @@ impl FromIterator<Scope> for ScopeSet {
 impl fmt::Display for ScopeSet {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)
+    }
+}
+
+/// The scopes that a token holds, where they lie in its verdict: a [`ScopeSet`] that is not by
+/// itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct HeldScopes<'a>(&'a str);
+
+impl<'a> HeldScopes<'a> {
+    /// Takes the text of a set for what it is.
+    pub(super) const fn of_set(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// Whether there is none.
+    pub const fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The scopes in ascending order.
+    pub const fn iter(self) -> Scopes<'a> {
+        Scopes(self.0)
+    }
+
+    /// Whether `scope` is among them. Looks at one after the other: a token has few.
+    pub fn contains<'s>(self, scope: impl Into<ScopeRef<'s>>) -> bool {
+        let scope = scope.into();
+        self.iter().any(|held| held == scope)
+    }
+
+    /// A set of its own.
+    pub fn to_set(self) -> ScopeSet {
+        ScopeSet(self.0.into())
+    }
+}
+
+impl<'a> From<&'a ScopeSet> for HeldScopes<'a> {
+    fn from(set: &'a ScopeSet) -> Self {
+        Self(&set.0)
+    }
+}
+
+impl fmt::Display for HeldScopes<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.0)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Audience, ClientId, Issuer, KeptClaims, Principal, ScopeSet, TokenDigest};
+use super::{Audience, HeldScopes, Issuer, KeptClaims, Principal, TokenDigest, TokenTexts};
 use crate::base::time::UnixSeconds;
 
 /// One authorization server under one set of settings. Changed settings make another id, so that
@@ -97,7 +97,7 @@ pub enum Audiences {
 /// A verdict about a token alone: what it is and says, never what a route makes of it.
 ///
 /// It is what caches keep, so it holds only those claims that some route asks for, and takes as
-/// little room as it can: 144 bytes, and one allocation for each of the texts that it has.
+/// little room as it can: 112 bytes, and one allocation for its texts.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct VerifiedToken {
     /// The token's only name in logs and caches.
@@ -108,21 +108,36 @@ pub struct VerifiedToken {
     pub server: ServerId,
     /// That server's issuer identifier.
     pub issuer: Issuer,
-    /// `sub`: the user, or for client credentials often the client itself.
-    pub subject: Option<Box<str>>,
-    /// `client_id`, or what stands for it (`azp`).
-    pub client_id: Option<ClientId>,
+    /// `sub`: the user, or for client credentials often the client itself. `client_id`, or what
+    /// stands for it (`azp`). And the scopes that the token carries, which can be less than what
+    /// was asked for.
+    pub texts: TokenTexts,
     /// Whom the token speaks for by what it says itself. A client that sent its secret is one
     /// whatever that is.
     pub principal: Principal,
-    /// What the token carries, which can be less than what was asked for.
-    pub scopes: ScopeSet,
     /// Whom it is meant for.
     pub audiences: Audiences,
     /// When it may be used.
     pub validity: Validity,
     /// Those of its other claims that a route's rules or headers name.
     pub claims: KeptClaims,
+}
+
+impl VerifiedToken {
+    /// Its `sub`.
+    pub fn subject(&self) -> Option<&str> {
+        self.texts.subject()
+    }
+
+    /// Its `client_id`.
+    pub fn client_id(&self) -> Option<&str> {
+        self.texts.client_id()
+    }
+
+    /// Its scopes.
+    pub fn scopes(&self) -> HeldScopes<'_> {
+        self.texts.scopes()
+    }
 }
 
 const ALWAYS: UnixSeconds = UnixSeconds::new(i64::MIN);

@@ -88,8 +88,8 @@ pub fn decide(
     if !names_one_of(&token.audiences, ours) {
         return Err(Rejection::TokenInvalid(InvalidToken::Audience));
     }
-    if !requirement.is_met_by_scopes(&token.scopes) {
-        return Err(Rejection::ScopeInsufficient(requirement.needed_beside(&token.scopes)));
+    if !requirement.is_met_by_scopes(token.scopes()) {
+        return Err(Rejection::ScopeInsufficient(requirement.needed_beside(token.scopes())));
     }
     if !requirement.claims.iter().all(|claim| claim.is_met_by(&token)) {
         return Err(Rejection::ClaimsInsufficient);
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
     use crate::base::time::UnixSeconds;
     use crate::oauth::{
-        Claims, ClientId, Issuer, Plaintext, RawToken, ScopeSet, ServerId, TokenKind, Validity,
+        Claims, Issuer, Plaintext, RawToken, ScopeSet, ServerId, TokenKind, TokenTexts, Validity,
     };
 
     pub(super) fn token(scopes: &str, claims: &str) -> VerifiedToken {
@@ -123,10 +123,8 @@ mod tests {
             kind: TokenKind::Jwt,
             server: ServerId::new(1),
             issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
-            subject: Some("alice".into()),
-            client_id: Some(ClientId::new("reports")),
+            texts: TokenTexts::saying(Some("alice"), Some("reports"), scopes),
             principal: Principal::User,
-            scopes: ScopeSet::from_claim(scopes),
             audiences: Audiences::Named(audiences("https://api.test").into()),
             validity: Validity::new(None, Some(UnixSeconds::new(1))),
             claims: Claims::parse(claims.as_bytes()).unwrap().into(),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::oauth::{Audience, Principal, Scope, ScopeRef, ScopeSet, VerifiedToken};
+use crate::oauth::{Audience, HeldScopes, Principal, Scope, ScopeRef, ScopeSet, VerifiedToken};
 
 /// What a token must carry.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +42,7 @@ impl Requirement {
     }
 
     /// Whether `held` has all of `scopes`, and one of `any_scope` if there is such a rule.
-    pub(super) fn is_met_by_scopes(&self, held: &ScopeSet) -> bool {
+    pub(super) fn is_met_by_scopes(&self, held: HeldScopes<'_>) -> bool {
         let has_one = self.any_scope.is_empty() || self.one_of_any(held).is_some();
         has_one && self.scopes.first_missing(held).is_none()
     }
@@ -50,12 +50,12 @@ impl Requirement {
     /// The scopes to name to a caller whose token has not enough with `held`: all that are
     /// needed, not the difference (RFC 6750 §3.1), so that a token with exactly these gets in. Of
     /// `any_scope` that is the one it has, or else the first.
-    pub(super) fn needed_beside(&self, held: &ScopeSet) -> ScopeSet {
+    pub(super) fn needed_beside(&self, held: HeldScopes<'_>) -> ScopeSet {
         let of_any = self.one_of_any(held).or_else(|| self.any_scope.first());
         self.scopes.iter().chain(of_any.map(ScopeRef::from)).collect()
     }
 
-    fn one_of_any(&self, held: &ScopeSet) -> Option<&Scope> {
+    fn one_of_any(&self, held: HeldScopes<'_>) -> Option<&Scope> {
         self.any_scope.iter().find(|scope| held.contains(*scope))
     }
 }
@@ -67,11 +67,9 @@ impl ClaimRequirement {
     pub(super) fn is_met_by(&self, token: &VerifiedToken) -> bool {
         match &*self.name {
             ISS => self.takes_text(token.issuer.as_str()),
-            SUB => token.subject.as_deref().is_some_and(|subject| self.takes_text(subject)),
-            CLIENT_ID => {
-                token.client_id.as_ref().is_some_and(|client| self.takes_text(client.as_str()))
-            }
-            SCOPE => token.scopes.iter().any(|scope| self.takes_text(scope.as_str())),
+            SUB => token.subject().is_some_and(|subject| self.takes_text(subject)),
+            CLIENT_ID => token.client_id().is_some_and(|client| self.takes_text(client)),
+            SCOPE => token.scopes().iter().any(|scope| self.takes_text(scope.as_str())),
             name => token.claims.value(name).is_some_and(|value| self.takes(value)),
         }
     }
@@ -119,6 +117,7 @@ mod tests {
 
     use super::super::tests::token;
     use super::*;
+    use crate::oauth::TokenTexts;
 
     fn claim(name: &str, any_of: Value) -> ClaimRequirement {
         let Value::Array(any_of) = any_of else { panic!("a list of values") };
@@ -171,7 +170,7 @@ mod tests {
     fn an_absent_claim_meets_nothing() {
         assert!(!claim("department", json!(["it", ""])).is_met_by(&token("", "{}")));
         let mut nobody = token("", "{}");
-        (nobody.subject, nobody.client_id) = (None, None);
+        nobody.texts = TokenTexts::saying(None, None, "");
         for name in FIELDS {
             assert!(!claim(name, json!([""])).is_met_by(&nobody), "{name}");
         }

@@ -52,7 +52,7 @@ impl Line<'_> {
     /// values as tracing-subscriber would; a field of another kind must be taught there first.
     pub fn write(&self) {
         let token = self.token;
-        let subject = token.and_then(|token| token.client_id.as_ref());
+        let subject = token.and_then(|token| token.client_id());
         tracing::info!(
             target: TARGET,
             request_id = self.request_id.to_str().unwrap_or("-"),
@@ -64,10 +64,10 @@ impl Line<'_> {
             status = self.status.as_u16(),
             reason = self.reason,
             issuer = token.map(|token| token.issuer.as_str()),
-            client_id = subject.map(|client| client.as_str()),
+            client_id = subject,
             token = token.map(|token| tracing::field::display(token.digest)),
             scopes_required = self.required.map(tracing::field::display),
-            scopes_held = token.map(|token| tracing::field::display(&token.scopes)),
+            scopes_held = token.map(|token| tracing::field::display(token.scopes())),
             upstream = self.upstream,
             head_us = micros(self.head),
             total_us = micros(self.total),

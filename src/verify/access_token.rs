@@ -7,8 +7,8 @@ use super::jwt::is_malformed;
 use crate::base::time::UnixSeconds;
 use crate::config::AuthorizationServer;
 use crate::oauth::{
-    Audiences, ClaimError, Claims, ClientId, KeptClaims, Principal, ServerId, TokenDigest,
-    TokenKind, Validity, VerifiedToken,
+    Audiences, ClaimError, Claims, KeptClaims, Principal, ServerId, TokenDigest, TokenKind,
+    TokenTexts, Validity, VerifiedToken,
 };
 use crate::reject::InvalidToken;
 
@@ -46,10 +46,8 @@ pub(super) struct Said {
 }
 
 struct Partial {
-    subject: Option<Box<str>>,
-    client_id: Option<ClientId>,
+    texts: TokenTexts,
     principal: Principal,
-    scopes: crate::oauth::ScopeSet,
     validity: Validity,
     claims: KeptClaims,
 }
@@ -67,13 +65,13 @@ impl Said {
             expires.map(|exp| exp.plus(skew)),
         );
         let authorized_party = claims.string("azp")?;
-        let client_id = claims.string("client_id")?.or(authorized_party).map(ClientId::new);
+        let client_id = claims.string("client_id")?.or(authorized_party);
         let subject = claims.string("sub")?;
         let token = Partial {
-            subject: subject.map(Box::from),
-            principal: Principal::of(subject, client_id.as_ref(), claims),
-            client_id,
-            scopes: claims.scopes()?,
+            // None is so long but by an introspection answer that nobody meant.
+            texts: TokenTexts::new(subject, client_id, &claims.scopes()?)
+                .ok_or(ClaimError::WrongType("sub"))?,
+            principal: Principal::of(subject, client_id, claims),
             validity,
             claims: claims.only(&server.kept_claims),
         };
@@ -100,16 +98,14 @@ impl Said {
         (id, server): (ServerId, &AuthorizationServer),
         audiences: Audiences,
     ) -> VerifiedToken {
-        let Partial { subject, client_id, principal, scopes, validity, claims } = self.token;
+        let Partial { texts, principal, validity, claims } = self.token;
         VerifiedToken {
             digest,
             kind,
             server: id,
             issuer: server.issuer.clone(),
-            subject,
-            client_id,
+            texts,
             principal,
-            scopes,
             audiences,
             validity,
             claims,
@@ -209,9 +205,9 @@ mod tests {
     fn a_verdict_holds_what_the_token_says_and_only_claims_that_are_asked_for() {
         let token = judged(&good(), NOW).unwrap();
         assert_eq!(token.kind, TokenKind::Jwt);
-        assert_eq!(token.subject.as_deref(), Some("u1"));
-        assert_eq!(token.client_id.unwrap().as_str(), "c1");
-        assert_eq!(token.scopes.to_string(), "read write");
+        assert_eq!(token.subject(), Some("u1"));
+        assert_eq!(token.client_id(), Some("c1"));
+        assert_eq!(token.scopes().to_string(), "read write");
         assert_eq!(token.claims.len(), 1);
         assert_eq!(token.claims.value("department"), Some(&json!("it")));
         let Audiences::Named(named) = &token.audiences else { panic!("named") };
@@ -228,7 +224,7 @@ mod tests {
         };
         assert!(named.is_empty());
         let token = judged(&with("azp", json!("c2")), NOW).unwrap();
-        assert_eq!(token.client_id.unwrap().as_str(), "c1");
+        assert_eq!(token.client_id(), Some("c1"));
     }
 
     #[test]

@@ -251,7 +251,7 @@ const KEPT_MAX: Duration = Duration::from_secs(86_400);
 pub(super) mod tests {
     use super::*;
     use crate::oauth::{
-        Audiences, Issuer, KeptClaims, Plaintext, Principal, RawToken, ScopeSet, Validity,
+        Audiences, Issuer, KeptClaims, Plaintext, Principal, RawToken, TokenTexts, Validity,
     };
 
     fn caches(bound: u64) -> TokenCaches {
@@ -268,10 +268,8 @@ pub(super) mod tests {
             kind: TokenKind::Jwt,
             server: ServerId::new(1),
             issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
-            subject: None,
-            client_id: None,
+            texts: TokenTexts::saying(None, None, ""),
             principal: Principal::Client,
-            scopes: ScopeSet::default(),
             audiences: Audiences::MeantForUs,
             validity: Validity::new(None, None),
             claims: KeptClaims::default(),
@@ -352,11 +350,11 @@ pub(super) mod tests {
     #[test]
     fn invariant_3_a_newer_verdict_counts_at_once_on_every_thread() {
         let caches = caches(100);
-        let sees = || find(&caches, &key("t")).map(|found| found.token.scopes.to_string());
+        let sees = || find(&caches, &key("t")).map(|found| found.token.scopes().to_string());
         let with = |scopes| {
             let verdict = good("t");
-            let scopes = ScopeSet::from_claim(scopes);
-            let token = VerifiedToken { scopes, ..VerifiedToken::clone(&verdict.token) };
+            let texts = TokenTexts::saying(None, None, scopes);
+            let token = VerifiedToken { texts, ..VerifiedToken::clone(&verdict.token) };
             GoodVerdict { token: Arc::new(token), ..verdict }
         };
         let elsewhere = |work: &(dyn Fn() + Sync)| {

@@ -155,13 +155,13 @@ pub(super) fn confirm(
     let names_scopes = claims.value("scope").is_some() || claims.value("scp").is_some();
     let confirmed =
         said.verdict(token.digest, token.kind, (token.server, server), Audiences::MeantForUs);
-    let scopes = if names_scopes {
-        token.scopes.iter().filter(|scope| confirmed.scopes.contains(*scope)).collect()
-    } else {
-        token.scopes
-    };
     let validity = token.validity.and(confirmed.validity);
-    Ok(VerifiedToken { scopes, validity, ..token })
+    if !names_scopes {
+        return Ok(VerifiedToken { validity, ..token });
+    }
+    let both = token.scopes().iter().filter(|scope| confirmed.scopes().contains(*scope)).collect();
+    let texts = token.texts.with_scopes(&both);
+    Ok(VerifiedToken { texts, validity, ..token })
 }
 
 fn check(
@@ -211,7 +211,7 @@ mod tests {
 
     use super::super::testing::{introspection, settings};
     use super::*;
-    use crate::oauth::{RawToken, ScopeSet};
+    use crate::oauth::RawToken;
 
     const NOW: i64 = 1_700_000_000;
 
@@ -279,7 +279,7 @@ mod tests {
             "username": "u", "token_type": "Bearer", "iss": "https://as.test", "exp": NOW + 60,
         });
         let token = judged(&good, true).unwrap();
-        assert_eq!((token.kind, token.subject), (TokenKind::Opaque, None));
+        assert_eq!((token.kind, token.subject()), (TokenKind::Opaque, None));
         assert_eq!(token.claims.value("username"), Some(&json!("u")));
         let outage = Err(NoVerdict::Outage(OutageCause::Unusable, None));
         let bad = |why| Err(NoVerdict::Bad(why));
@@ -317,7 +317,7 @@ mod tests {
         assert_eq!(judged(&answer, false).unwrap().audiences, Audiences::MeantForUs);
         let named = judged(&json!({"active": true, "aud": []}), false).unwrap().audiences;
         assert_eq!(named, Audiences::Named(Arc::default()), "an empty list names nobody");
-        assert_eq!(judged(&answer, false).unwrap().scopes, ScopeSet::default());
+        assert!(judged(&answer, false).unwrap().scopes().is_empty());
     }
 
     #[test]

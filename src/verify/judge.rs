@@ -14,8 +14,8 @@ use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
 use crate::config::Introspect;
 use crate::oauth::{
-    Algorithm, Audiences, ClientId, KeptClaims, MacAlgorithm, Principal, RawToken, ScopeSet,
-    SignatureAlgorithm, TokenDigest, TokenKind, Validity, VerifiedToken,
+    Algorithm, Audiences, ClientId, HeldScopes, KeptClaims, MacAlgorithm, Principal, RawToken,
+    ScopeSet, SignatureAlgorithm, TokenDigest, TokenKind, TokenTexts, Validity, VerifiedToken,
 };
 use crate::reject::{InvalidToken, Rejection};
 use crate::telemetry::CacheKind;
@@ -232,15 +232,16 @@ impl Server {
             return Ok(known.token);
         }
         self.metrics().miss(CacheKind::Opaque);
+        let scopes = issued.scopes.clone().unwrap_or_default();
+        let texts = TokenTexts::new(None, Some(issued.client_id.as_str()), &scopes)
+            .ok_or(Rejection::TokenInvalid(InvalidToken::Malformed))?;
         let token = Arc::new(VerifiedToken {
             digest,
             kind: TokenKind::Issued,
             server: self.id(),
             issuer: self.settings().issuer.clone(),
-            subject: None,
-            client_id: Some(issued.client_id.clone()),
+            texts,
             principal: Principal::Client,
-            scopes: issued.scopes.clone().unwrap_or_default(),
             audiences: Audiences::MeantForUs,
             validity,
             claims: KeptClaims::default(),
@@ -255,11 +256,11 @@ impl Server {
 
 /// A server may give the same token again with another grant.
 fn is_same(known: &VerifiedToken, issued: &IssuedFacts) -> bool {
-    known.client_id.as_ref() == Some(&issued.client_id)
+    known.client_id() == Some(issued.client_id.as_str())
         && known.validity == issued.validity()
         && match &issued.scopes {
-            Some(scopes) => *scopes == known.scopes,
-            None => known.scopes.is_empty(),
+            Some(scopes) => HeldScopes::from(scopes) == known.scopes(),
+            None => known.scopes().is_empty(),
         }
 }
 

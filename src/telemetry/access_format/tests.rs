@@ -10,8 +10,8 @@ use tracing_subscriber::{Layer, Registry};
 use super::*;
 use crate::base::net::Peer;
 use crate::oauth::{
-    Audiences, Claims, ClientId, Issuer, Plaintext, Principal, RawToken, ScopeSet, ServerId,
-    TokenKind, Validity, VerifiedToken,
+    Audiences, Claims, Issuer, Plaintext, Principal, RawToken, ScopeSet, ServerId, TokenKind,
+    TokenTexts, Validity, VerifiedToken,
 };
 use crate::telemetry::access_log::Line;
 use crate::telemetry::testing::Memory;
@@ -65,10 +65,8 @@ fn token(issuer: &str, client_id: Option<&str>, scopes: &str) -> VerifiedToken {
         kind: TokenKind::Jwt,
         server: ServerId::new(1),
         issuer: Issuer::parse(issuer, Plaintext::Refused).unwrap(),
-        subject: None,
-        client_id: client_id.map(ClientId::new),
+        texts: TokenTexts::saying(None, client_id, scopes),
         principal: Principal::Client,
-        scopes: ScopeSet::from_claim(scopes),
         audiences: Audiences::Named([].into()),
         validity: Validity::new(None, None),
         claims: Claims::default().into(),
