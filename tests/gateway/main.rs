@@ -40,6 +40,7 @@ mod load;
 mod load_tokens;
 mod methods;
 mod principals;
+mod raw;
 mod scopes_and_claims;
 mod shipped;
 mod streams;

@@ -16,6 +16,8 @@ pub mod issuer;
 pub mod keys;
 pub mod mortal;
 pub mod program;
+pub mod raw_table;
+pub mod recorder;
 pub mod scratch;
 pub mod tls;
 pub mod world;
