@@ -7,7 +7,8 @@
 //! # What holds
 //! * What has two readings is refused: dot segments in any spelling, an encoded slash, a
 //!   backslash, controls, a bad percent, an empty segment inside, a semicolon in either spelling:
-//!   servlet containers cut `;x` off a segment before they route, and others do not.
+//!   servlet containers cut `;x` off a segment before they route, and others do not. So are escapes
+//!   that are no UTF-8, overlong ones above all.
 //! * Percent-encoded unreserved characters are decoded and other escapes written in upper case,
 //!   as RFC 3986 §6.2.2 says that they mean the same; all else stays as received.
 //! * A normal form is its own normal form.
@@ -29,7 +30,7 @@ impl fmt::Display for AmbiguousPath {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(
             "the path has dot segments, an empty segment, an encoded slash, a backslash, a semicolon, \
-             a control or non-ASCII character, or a bad percent-encoding",
+             a control or non-ASCII character, a bad percent-encoding, or one that is no UTF-8",
         )
     }
 }
@@ -114,15 +115,21 @@ impl Form {
 /// Judges one segment: what it says of itself, whatever stands around it.
 fn form_of(segment: &[u8]) -> Result<Form, AmbiguousPath> {
     let mut form = Form::Normal;
+    let mut is_ascii = true;
     let mut bytes = segment.iter().copied();
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
-            form = form.and(form_of_escape(bytes.next(), bytes.next())?);
+            let (high, low) = (bytes.next(), bytes.next());
+            form = form.and(form_of_escape(high, low)?);
+            is_ascii &= high.is_some_and(|high| high < b'8');
         } else if !is_plain(byte) {
             return Err(AmbiguousPath);
         }
     }
-    if is_dot_segment(segment) { Err(AmbiguousPath) } else { Ok(form) }
+    if is_dot_segment(segment) || !(is_ascii || is_text(segment)) {
+        return Err(AmbiguousPath);
+    }
+    Ok(form)
 }
 
 fn form_of_escape(high: Option<u8>, low: Option<u8>) -> Result<Form, AmbiguousPath> {
@@ -133,6 +140,13 @@ fn form_of_escape(high: Option<u8>, low: Option<u8>) -> Result<Form, AmbiguousPa
     }
     let is_lower = high.is_ascii_lowercase() || low.is_ascii_lowercase();
     Ok(if is_lower || is_unreserved(byte) { Form::Other } else { Form::Normal })
+}
+
+/// Whether its escapes are UTF-8: a lenient reader takes `%C0%AF` for a slash, and what is no text
+/// for anything (RFC 3629 §10).
+fn is_text(segment: &[u8]) -> bool {
+    let segment = std::str::from_utf8(segment).unwrap_or_default();
+    std::str::from_utf8(&decoded(segment).collect::<Vec<_>>()).is_ok()
 }
 
 /// One or two dots, in any spelling.
