@@ -19,7 +19,7 @@ use crate::base::time::{self, Now};
 use crate::body::{Body, BodyEnd, RequestWatch};
 use crate::headers::Trust;
 use crate::oauth::{RawToken, VerifiedToken};
-use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme};
+use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme, Unsupported};
 use crate::telemetry::access_log::Line;
 
 /// A request on its way.
@@ -101,7 +101,7 @@ impl<'a> Context<'a> {
         let context = RespondContext { challenge, method: &self.method, form: self.form };
         let mut response = rejection.respond(&context).map(Body::full);
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
-        if matches!(rejection, Rejection::TooSlow) {
+        if ends_connection(rejection) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         self.logging(response, rejection.status(), rejection.reason(), took)
@@ -284,6 +284,18 @@ fn form(parts: &request::Parts) -> AnswerForm {
 }
 
 /// Which scheme the caller used, as far as it matters for a challenge.
+/// Whether nobody can say what comes behind a request, or where: what is malformed may have been
+/// read otherwise by whoever stands in front (RFC 9112 §11.2). HTTP/2 has no such field, and ends
+/// one stream.
+const fn ends_connection(rejection: &Rejection) -> bool {
+    matches!(
+        rejection,
+        Rejection::TooSlow
+            | Rejection::RequestMalformed(_)
+            | Rejection::NotSupported(Unsupported::TransferCoding)
+    )
+}
+
 fn used_scheme(headers: &HeaderMap) -> Option<Scheme> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     let is =

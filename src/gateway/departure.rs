@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, HOST};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, Version, request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, request};
 use hyper::body::Incoming;
 
 use super::context::{Context, REQUEST_ID};
@@ -180,14 +180,6 @@ fn keep_private(headers: &mut HeaderMap) {
     if !headers.get_all(CACHE_CONTROL).iter().any(is_private) {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private"));
     }
-}
-
-/// Whether the connection must close after this request (RFC 9112 §6.1).
-///
-/// hyper drops a Content-Length that stands beside Transfer-Encoding without a word, and whoever is
-/// in front of us may have gone by it: what follows on the connection could be a part of this body.
-pub(super) fn must_close(parts: &request::Parts) -> bool {
-    parts.version == Version::HTTP_11 && parts.headers.contains_key(TRANSFER_ENCODING)
 }
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");

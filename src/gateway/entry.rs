@@ -1,6 +1,7 @@
 //! A request's first reading: its host, its path, what it expects. Pure, and before any route.
 
 use http::header::{EXPECT, HOST, TRANSFER_ENCODING};
+use http::uri::Scheme;
 use http::{HeaderMap, HeaderValue, Method, Version, request};
 
 use crate::reject::{MalformedRequest, Rejection, Unsupported};
@@ -24,6 +25,7 @@ impl<'a> Entry<'a> {
     /// When the host or the path has two readings or none, or the request wants what no gateway
     /// does.
     pub(super) fn read(parts: &'a request::Parts) -> Result<Self, Rejection> {
+        check_scheme(parts.uri.scheme())?;
         let (authority, host) = Self::site(parts)?;
         let path = NormalPath::parse(parts.uri.path())
             .map_err(|_| Rejection::RequestMalformed(MalformedRequest::Path))?;
@@ -49,8 +51,9 @@ impl<'a> Entry<'a> {
     }
 }
 
-/// RFC 9112 §3.2.2: the authority of an absolute target counts, and not the Host field beside it.
 /// RFC 9113 §8.3.1: `:authority` counts, and a Host field that differs makes the request malformed.
+/// So it is over HTTP/1.1: RFC 9112 §3.2.2 has the authority of an absolute target count, but who
+/// stands in front may have gone by the field.
 fn authority(parts: &request::Parts) -> Result<&str, Rejection> {
     let malformed = Rejection::RequestMalformed(MalformedRequest::Host);
     let mut fields = parts.headers.get_all(HOST).iter();
@@ -61,14 +64,23 @@ fn authority(parts: &request::Parts) -> Result<&str, Rejection> {
     };
     let target = parts.uri.authority().map(http::uri::Authority::as_str);
     match (target, field) {
-        (Some(target), Some(field)) if parts.version == Version::HTTP_2 => {
-            if target.eq_ignore_ascii_case(field) { Ok(target) } else { Err(malformed) }
-        }
+        (Some(target), Some(field)) if target.eq_ignore_ascii_case(field) => Ok(target),
+        (Some(_), Some(_)) => Err(malformed),
         // RFC 9112 §3.2: an HTTP/1.1 request has a Host field, whatever form its target has.
         (Some(_), None) if parts.version != Version::HTTP_2 => Err(malformed),
-        (Some(target), _) => Ok(target),
+        (Some(target), None) => Ok(target),
         (None, Some(field)) => Ok(field),
         (None, None) => Err(malformed),
+    }
+}
+
+/// RFC 9110 §4.2: what else an absolute target may name is no resource of ours.
+fn check_scheme(scheme: Option<&Scheme>) -> Result<(), Rejection> {
+    match scheme {
+        Some(other) if *other != Scheme::HTTP && *other != Scheme::HTTPS => {
+            Err(Rejection::RequestMalformed(MalformedRequest::Target))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -145,7 +157,8 @@ mod tests {
             ("rfc9112 3.2: two",                      http1("/", &["a", "a"]),                 malformed.clone()),
             ("rfc9112 3.2: empty",                    http1("/", &[""]),                       malformed.clone()),
             ("rfc9110 4.2.4: userinfo",               http1("/", &["u@a"]),                    malformed.clone()),
-            ("rfc9112 3.2.2: an absolute target wins", http1("http://a/x", &["b"]),            found("a", "a")),
+            ("rfc9112 3.2.2: absolute, Host agrees",  http1("http://a/x", &["A"]),             found("a", "a")),
+            ("rfc9112 3.2.2: absolute, Host differs", http1("http://a/x", &["b"]),             malformed.clone()),
             ("rfc9112 3.2: absolute without Host",    http1("http://a/x", &[]),                malformed.clone()),
             ("rfc9113 8.3.1: :authority alone",       http2("https://a/x", &[]),               found("a", "a")),
             ("rfc9113 8.3.1: Host that agrees",       http2("https://a/x", &["A"]),            found("a", "a")),
@@ -155,6 +168,13 @@ mod tests {
         for (claim, request, expected) in cases {
             assert_eq!(read(request), expected, "{claim}");
         }
+    }
+
+    #[test]
+    fn rfc9110_4_2_an_absolute_target_is_http_or_https() {
+        let malformed = Err(Rejection::RequestMalformed(MalformedRequest::Target));
+        assert_eq!(read(http1("ftp://a/x", &["a"])), malformed);
+        assert!(read(http1("https://a/x", &["a"])).is_ok());
     }
 
     #[test]

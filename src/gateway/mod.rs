@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION};
+use http::header::{ALLOW, CACHE_CONTROL};
 use http::{HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
@@ -162,7 +162,6 @@ impl Gateway {
         let mut body = Some(body);
         async move {
             let snapshot = connection.worker.hold().current(&self.snapshot);
-            let closes = departure::must_close(&parts);
             let mut context = Context::new(&snapshot, connection, &parts, time::now());
             let served = serve(&mut context, &mut parts, &mut body).await;
             let unfinished = context.sending.take().filter(RequestWatch::is_streaming);
@@ -175,9 +174,6 @@ impl Gateway {
             }
             if let Some(watch) = unfinished {
                 response.extensions_mut().insert(watch);
-            }
-            if closes {
-                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             response
         }

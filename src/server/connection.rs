@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::heads::Heads;
 use super::pace::StreamExecutor;
 use super::parked::{Parked, park};
 use super::phase::PhaseReceiver;
@@ -86,8 +87,9 @@ impl Served {
         let serving = Serving { door: &door, activity: &activity, limits, phase };
         match protocol {
             Protocol::Http1 => {
-                let io = TokioIo::new(io);
-                let transport = Transport::new(io, prefix, protocol, Arc::clone(&activity));
+                let io = TokioIo::new(Heads::new(io, prefix));
+                let none = Bytes::new();
+                let transport = Transport::new(io, none, protocol, Arc::clone(&activity));
                 let service = service_fn(move |request| handle(request, None));
                 Box::pin(serving.http1(transport, service)).await;
             }

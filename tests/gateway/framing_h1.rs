@@ -48,7 +48,7 @@ async fn rfc9112_6_1_both_framings_never_go_upstream_together() {
 }
 
 #[tokio::test]
-async fn rfc9112_3_2_2_the_host_of_an_absolute_target_decides() {
+async fn rfc9112_3_2_2_an_absolute_target_and_host_name_one_site_or_nobody_is_asked() {
     let world = World::with(&[
         r#"host = "a.test", path = "/x", access = "public""#,
         r#"host = "b.test", path = "/x", access = { scopes = ["b"] }"#,
@@ -57,9 +57,11 @@ async fn rfc9112_3_2_2_the_host_of_an_absolute_target_decides() {
     let get = async |target: &str, host: &str| {
         world.gateway.get(target).header("host", host).send().await.status
     };
-    assert_eq!(get("http://a.test/x", "b.test").await, 200);
-    assert_eq!(world.upstream.last().header("host"), Some("a.test"), "the upstream sees it too");
-    assert_eq!(get("http://b.test/x", "a.test").await, 401);
+    assert_eq!(get("http://a.test/x", "b.test").await, 400);
+    assert_eq!(get("http://b.test/x", "a.test").await, 400);
+    assert_eq!(get("http://a.test/x", "A.test").await, 200);
+    assert_eq!(world.upstream.last().header("host"), Some("a.test"), "what the target says");
+    assert_eq!(get("http://b.test/x", "b.test").await, 401);
     assert_eq!(get("/x", "c.test").await, 404);
     assert_eq!(world.upstream.count(), 1);
 }
