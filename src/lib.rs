@@ -21,7 +21,8 @@
 //! 5. Unknown means refuse: an authorization server that cannot be asked is 503, never 200 or 401.
 //! 6. One unseen token in many concurrent requests is one introspection call; one unknown `kid` is
 //!    at most one fetch per cool-down.
-//! 7. The path that the route table saw is the path that the upstream gets.
+//! 7. The path that the route table saw is the path that the upstream gets, or what its route's
+//!    literal rewrite makes of it.
 //! 8. Identity headers that a caller sent are gone before ours are set, in every spelling.
 //! 9. Every buffer, cache, queue, header, retry and wait has a bound with a name.
 //! 10. Time is an argument of every decision; only an outermost shell reads a clock.

@@ -35,7 +35,7 @@ use crate::credential::Accept;
 use crate::headers::EditPlan;
 use crate::policy::Access;
 use crate::reject::Realm;
-use crate::route::{HostPattern, MethodSet, PathPattern};
+use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
 
 pub use load::{Loaded, load, parse};
 pub use problem::{Excerpt, Place, Problem, Problems, Severity};
@@ -151,6 +151,8 @@ pub struct Route {
     pub accept: Accept,
     /// What the upstream gets.
     pub forward: Forward,
+    /// What its upstream sees in place of the path's beginning.
+    pub rewrite: Option<PrefixRewrite>,
     /// What is done to the headers of its requests and responses.
     pub edits: EditPlan,
     /// From the request's head to the response's head, in place of the upstream's `header`.

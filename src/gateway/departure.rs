@@ -12,15 +12,18 @@ use super::entry::Entry;
 use super::route::{Forwarding, Route};
 use crate::body::{Body, RequestFault, RequestLimits};
 use crate::grant::OwnToken;
+use crate::headers;
 use crate::oauth::{Principal, VerifiedToken};
 use crate::reject::{Bound, MalformedRequest, Rejection, UpstreamFailure};
+use crate::route::PrefixRewrite;
 
 /// What of a request changes before it goes on.
 #[derive(Debug)]
 pub(super) struct Rewrite {
     /// The `Host` that the upstream sees: always the authority that the route was found by.
     host: HeaderValue,
-    /// The target in origin form, its path in the normal form that the route was found by.
+    /// The target in origin form, its path in the normal form that the route was found by, or what
+    /// the route's rewrite makes of that.
     target: Uri,
 }
 
@@ -29,16 +32,26 @@ impl Rewrite {
     ///
     /// # Errors
     /// None that a request can cause that was read: what cannot be written is malformed.
-    pub(super) fn of(entry: &Entry<'_>, parts: &request::Parts) -> Result<Self, Rejection> {
+    pub(super) fn of(
+        route: &Route,
+        entry: &Entry<'_>,
+        parts: &request::Parts,
+    ) -> Result<Self, Rejection> {
         let host = match parts.headers.get(HOST) {
             Some(host) if host.as_bytes() == entry.authority.as_bytes() => host.clone(),
             _ => HeaderValue::from_str(entry.authority)
                 .map_err(|_| Rejection::RequestMalformed(MalformedRequest::Host))?,
         };
         let malformed = |_| Rejection::RequestMalformed(MalformedRequest::Target);
-        let target = match parts.uri.path_and_query() {
-            Some(target) if !entry.path.is_rewritten() => target.clone(),
-            _ => rewritten(entry.path.as_str(), parts.uri.query()).map_err(malformed)?,
+        let query = parts.uri.query();
+        let target = match (&route.rewrite, parts.uri.path_and_query()) {
+            (Some(rewrite), _) => {
+                let path = rewrite.apply(&entry.path);
+                let path = path.map_err(|_| Rejection::RequestMalformed(MalformedRequest::Path))?;
+                rewritten(&path, query).map_err(malformed)?
+            }
+            (None, Some(target)) if !entry.path.is_rewritten() => target.clone(),
+            _ => rewritten(entry.path.as_str(), query).map_err(malformed)?,
         };
         Ok(Self { host, target: Uri::from(target) })
     }
@@ -86,6 +99,9 @@ impl Departure<'_> {
         let mut headers = std::mem::take(&mut parts.headers);
         snapshot.sanitizer.request(&mut headers, connection.trust)?;
         connection.announce(&mut headers, &self.rewrite.host);
+        if let Some(prefix) = self.route.rewrite.as_ref().and_then(PrefixRewrite::outer) {
+            headers::announce_prefix(&mut headers, prefix);
+        }
         connection.worker.pseudonym().sign(&mut headers, parts.version);
         headers.insert(REQUEST_ID, context.request_id.clone());
         self.authorization(&mut headers);

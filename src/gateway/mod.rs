@@ -226,7 +226,7 @@ async fn serve(
 
     let admission = route.authorize(parts, context.now, &mut context.token).await?;
     let permit = admission.permit;
-    let rewrite = Rewrite::of(&entry, parts)?;
+    let rewrite = Rewrite::of(route, &entry, parts)?;
     if headers::spend(&parts.method, &mut parts.headers) == MaxForwards::EndsHere {
         return Ok(no_content(OPTIONS_ALLOW));
     }

@@ -14,6 +14,7 @@ use crate::headers::EditPlan;
 use crate::oauth::{Principal, RawToken, ScopeSet, VerifiedToken};
 use crate::policy::{self, Access, Permit, Requirement};
 use crate::reject::{InvalidToken, Rejection};
+use crate::route::PrefixRewrite;
 use crate::telemetry::RouteMetrics;
 use crate::verify::{Recall, Server, Verifier};
 
@@ -28,6 +29,7 @@ pub struct Route {
     verifier: Verifier,
     basic: Option<(Arc<Server>, Arc<BasicExchange>)>,
     pub(super) forward: Forwarding,
+    pub(super) rewrite: Option<PrefixRewrite>,
     pub(super) edits: EditPlan,
     pub(super) timeout: Option<Duration>,
     pub(super) body_max: Option<u64>,
@@ -81,6 +83,7 @@ impl Route {
             verifier: Verifier::new(servers, opaque, snapshot.token_caches()),
             basic,
             forward,
+            rewrite: settings.rewrite.clone(),
             edits: settings.edits.clone(),
             timeout: settings.timeout,
             body_max: settings.body_max,

@@ -92,8 +92,8 @@ impl Caller {
         let Announcement { host, element } = announcement;
         match trust {
             Trust::Proxy => {
-                self.extend(headers, &X_FORWARDED_FOR, self.address.as_ref());
-                self.extend(headers, &FORWARDED, element.as_ref());
+                extend(headers, &X_FORWARDED_FOR, self.address.as_ref());
+                extend(headers, &FORWARDED, element.as_ref());
             }
             Trust::Stranger => {
                 for (name, value) in [(X_FORWARDED_FOR, &self.address), (FORWARDED, element)] {
@@ -118,16 +118,21 @@ impl Caller {
         text.push(b'"');
         HeaderValue::from_maybe_shared(Bytes::from(text)).ok()
     }
+}
 
-    /// Puts a value behind those that are there, in one line: some readers look at one alone.
-    fn extend(&self, headers: &mut HeaderMap, name: &HeaderName, value: Option<&HeaderValue>) {
-        let Some(value) = value else { return };
-        let mut lines: Vec<&[u8]> =
-            headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        lines.push(value.as_bytes());
-        if let Ok(joined) = HeaderValue::from_maybe_shared(Bytes::from(lines.join(&b", "[..]))) {
-            headers.insert(name, joined);
-        }
+/// Tells the upstream what was taken off the path before it: `X-Forwarded-Prefix`. Behind what a
+/// trusted proxy took off, as that came first.
+pub fn announce_prefix(headers: &mut HeaderMap, prefix: &HeaderValue) {
+    extend(headers, &X_FORWARDED_PREFIX, Some(prefix));
+}
+
+/// Puts a value behind those that are there, in one line: some readers look at one alone.
+fn extend(headers: &mut HeaderMap, name: &HeaderName, value: Option<&HeaderValue>) {
+    let Some(value) = value else { return };
+    let mut lines: Vec<&[u8]> = headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+    lines.push(value.as_bytes());
+    if let Ok(joined) = HeaderValue::from_maybe_shared(Bytes::from(lines.join(&b", "[..]))) {
+        headers.insert(name, joined);
     }
 }
 
@@ -192,6 +197,7 @@ pub fn client_address(headers: &HeaderMap, peer: Peer, trusted: &TrustedProxies)
 }
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 

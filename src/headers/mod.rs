@@ -10,6 +10,6 @@ mod max_forwards;
 mod sanitize;
 
 pub use edit::EditPlan;
-pub use forwarded::{Announcement, Caller, Pseudonym, Scheme, client_address};
+pub use forwarded::{Announcement, Caller, Pseudonym, Scheme, announce_prefix, client_address};
 pub use max_forwards::{MaxForwards, spend};
 pub use sanitize::{Sanitizer, Trust, response_trailers};

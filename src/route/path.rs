@@ -1,7 +1,7 @@
 //! Paths: the one normal form of a request's path.
 //!
 //! Takes the path as received; gives what routes see and what the upstream gets. They are one
-//! text, so nobody behind us can read another path than the one that was judged (RFC 3986 §6.2.2,
+//! text (but for a route's literal [`PrefixRewrite`](super::PrefixRewrite)), so nobody behind us can read another path than the one that was judged (RFC 3986 §6.2.2,
 //! RFC 9110 §17.3).
 //!
 //! # What holds

@@ -266,6 +266,42 @@ async fn invariant_07_the_path_that_was_routed_is_the_path_that_is_sent() {
 }
 
 #[tokio::test]
+async fn invariant_07_a_rewritten_path_is_what_the_literal_rewrite_makes_of_the_routed_one() {
+    let world = World::with(&[
+        r#"path = "/api/{*rest}", access = "public", rewrite = { prefix = "/api", to = "/" }"#,
+        r#"path = "/v1/me/{*rest}", access = "public", rewrite = { prefix = "/v1", to = "/v2" }"#,
+        r#"path = "/admin/{*rest}", access = { scopes = ["admin"] }"#,
+    ])
+    .await;
+    #[rustfmt::skip]
+    let cases = [
+        ("/api/orders/7",            "/orders/7",          Some("/api")),
+        ("/api/orders/?a=/api/&b=%2F..", "/orders/?a=/api/&b=%2F..", Some("/api")),
+        ("/%61pi/%c3%a9",            "/%C3%A9",            Some("/api")),
+        ("/api/api/x",               "/api/x",             Some("/api")),
+        ("/api/x?",                  "/x?",                Some("/api")),
+        ("/v1/me/%20",               "/v2/me/%20",         None),
+        ("/api/{id}",                "/{id}",              Some("/api")),
+    ];
+    for (target, sent, outer) in cases {
+        let request = world.gateway.get(target).header("x-forwarded-prefix", "/forged");
+        let response = request.send().await;
+        assert_eq!(response.status, 200, "{target}: {}", response.text());
+        let seen = world.upstream.last();
+        assert_eq!(seen.target, sent);
+        assert_eq!(seen.header("x-forwarded-prefix"), outer, "{target}");
+    }
+    let before = world.upstream.count();
+    for target in ["/api/../admin/x", "/api//admin/x", "/api/%2e%2e/admin", "/api/%2fx", "/api/;x"]
+    {
+        assert_eq!(world.gateway.get(target).send().await.status, 400, "{target}");
+    }
+    assert_eq!(world.gateway.get("/admin/x").send().await.status, 401);
+    assert_eq!(world.gateway.get("/apix/x").send().await.status, 404);
+    assert_eq!(world.upstream.count(), before);
+}
+
+#[tokio::test]
 async fn invariant_08_identity_headers_of_a_caller_are_gone_before_ours_are_set() {
     let world = World::with(&[
         r#"path = "/id", access = { scopes = ["orders:read"] }, identity_headers = { "x-user-id" = "sub" }"#,

@@ -10,6 +10,7 @@ mod identity;
 mod introspection;
 mod key_use;
 mod listener;
+mod rewrite;
 mod route;
 mod server;
 mod top;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use http::{HeaderName, Method};
 
 use super::guard::{self, Guard};
-use super::{Names, identity};
+use super::{Names, identity, rewrite};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::{Form, Value};
@@ -13,7 +13,7 @@ use crate::config::table::Table;
 use crate::config::value::{Zero, duration, size};
 use crate::config::{Forward, Route};
 use crate::headers::EditPlan;
-use crate::route::{HostPattern, MethodSet, PathPattern};
+use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
 
 /// A route that can at least be found, with the place that checks across routes point at.
 pub(super) struct Draft<'c> {
@@ -32,6 +32,7 @@ struct Rest {
     name: Box<str>,
     upstream: usize,
     forward: Forward,
+    rewrite: Option<PrefixRewrite>,
     identity: Vec<(HeaderName, Box<str>)>,
     timeout: Option<Duration>,
     body_max: Option<u64>,
@@ -66,7 +67,8 @@ fn draft<'c>(table: &mut Table<'c>, names: &Names<'_, 'c>) -> Result<Draft<'c>, 
     });
     let methods = table.or("methods", MethodSet::All, methods);
     let guard = guard::read(table, names);
-    let rest = rest(table, names, &guard);
+    let pattern = path.as_ref().ok().map(|(pattern, ..)| pattern);
+    let rest = rest(table, names, &guard, pattern);
     let ((path, path_text, at), methods) = (path?, methods?);
     let (host, host_text) = host?.unwrap_or_default();
     let rest = rest.map(|(name, mut rest)| {
@@ -80,32 +82,36 @@ fn rest(
     table: &mut Table<'_>,
     names: &Names<'_, '_>,
     guard: &Result<Guard, Told>,
+    path: Option<&PathPattern>,
 ) -> Result<(Option<Box<str>>, Rest), Told> {
     let name = table.option("name", name);
     let write = "write upstream = \"NAME\" of an [upstreams.NAME]";
     let upstream = table.must("upstream", write, |value| names.upstreams.find(&value));
     let forward = table.or("forward", Forward::Token, |value| forward(value, names));
+    let rewrite = table.option("rewrite", |value| rewrite::read(value, path));
     let identity = table.or("identity_headers", Vec::new(), |value| {
         guard::refuse_if_public(guard, value.spot())?;
         identity::read(value)
     });
     let timeout = table.option("timeout", |value| duration(&value, Zero::Refused));
     let body_max = table.option("body_max", |value| size(&value));
-    let (name, upstream, forward) = (name?, upstream?, forward?);
+    let (name, upstream, forward, rewrite) = (name?, upstream?, forward?, rewrite?.flatten());
     let (identity, timeout, body_max) = (identity?, timeout?, body_max?);
-    Ok((name, Rest { name: Box::default(), upstream, forward, identity, timeout, body_max }))
+    let rest =
+        Rest { name: Box::default(), upstream, forward, rewrite, identity, timeout, body_max };
+    Ok((name, rest))
 }
 
 impl Draft<'_> {
     pub(super) fn into_route(self) -> Result<Route, Told> {
         let Self { host, path, methods, guard, at: _, rest } = self;
-        let Rest { name, upstream, forward, identity, timeout, body_max } = rest?;
+        let Rest { name, upstream, forward, rewrite, identity, timeout, body_max } = rest?;
         let Guard { access, servers, opaque_server, basic_server, accept } = guard?;
         let edits = EditPlan::new(identity);
         #[rustfmt::skip]
         let route = Route {
             name, host, path, methods, upstream, access, servers, opaque_server, basic_server,
-            accept, forward, edits, timeout, body_max,
+            accept, forward, rewrite, edits, timeout, body_max,
         };
         Ok(route)
     }
