@@ -101,6 +101,9 @@ impl<'a> Context<'a> {
         let context = RespondContext { challenge, method: &self.method, form: self.form };
         let mut response = rejection.respond(&context).map(Body::full);
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        if let Some(route) = self.route {
+            route.edits.response.complete(response.headers_mut());
+        }
         if ends_connection(rejection) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }

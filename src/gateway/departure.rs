@@ -109,6 +109,7 @@ impl Departure<'_> {
             self.route.edits.apply_identity(&mut headers, token, principal)?;
         }
         headers.insert(HOST, self.rewrite.host);
+        self.route.edits.request.apply_to_request(&mut headers);
 
         let body = body.take().map_or_else(Body::empty, |body| self.route.body(context, body));
         let mut request = Request::new(body);
@@ -172,11 +173,13 @@ pub(super) fn failure(fault: Option<RequestFault>, failure: UpstreamFailure) -> 
     }
 }
 
-/// Makes the upstream's answer fit for the caller: hop-by-hop fields go, and what a cache between
+/// Makes the upstream's answer fit for the caller: hop-by-hop fields go, the route's own edits are
+/// made, and what a cache between
 /// the caller and us could take for anybody's is marked as the caller's own.
 pub(super) fn arrived(context: &Context<'_>, route: &Route, response: &mut Response<Body>) {
     let headers = response.headers_mut();
     context.snapshot.sanitizer.response(headers);
+    route.edits.response.apply_to_response(headers);
     if !route.is_public() && !matches!(route.forward, Forwarding::Token) {
         keep_private(headers);
     }

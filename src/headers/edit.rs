@@ -1,4 +1,4 @@
-//! Identity headers: what the upstream is told of the token.
+//! What a route does to header sections; and identity headers: what the upstream is told of the token.
 //!
 //! A claim becomes a header value in one way. Strings stand as they are, but that a comma, a
 //! percent sign, a blank at either end and every byte that is not ASCII are percent-encoded, so that a
@@ -10,13 +10,18 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::percent_encode_byte;
 use serde_json::Value;
 
+use super::ConstantEdits;
 use crate::oauth::{Audiences, Principal, TokenKind, VerifiedToken};
 use crate::reject::{InvalidToken, Rejection};
 
-/// What a route does to the headers of its requests, worked out at load.
+/// What a route does to the headers of its requests and answers, worked out at load.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EditPlan {
     identity: Box<[(HeaderName, Source)]>,
+    /// What is done last to a request.
+    pub request: ConstantEdits,
+    /// What is done to an answer.
+    pub response: ConstantEdits,
 }
 
 /// Where an identity header comes from.
@@ -35,7 +40,14 @@ impl EditPlan {
             PRINCIPAL => Source::Principal,
             _ => Source::Claim(word),
         };
-        Self { identity: identity.into_iter().map(|(name, word)| (name, source(word))).collect() }
+        let identity = identity.into_iter().map(|(name, word)| (name, source(word))).collect();
+        Self { identity, ..Self::default() }
+    }
+
+    /// The same, and what is done to requests and answers whatever the token says.
+    #[must_use]
+    pub fn with(self, request: ConstantEdits, response: ConstantEdits) -> Self {
+        Self { request, response, ..self }
     }
 
     /// The headers that it sets.

@@ -1,15 +1,18 @@
 //! What is taken from a message's header section and what is put into it. Pure.
 //!
 //! The order is an invariant: hop-by-hop fields go first, then everything that only we may say,
-//! and only then is ours put in. A caller that names one of our fields in `Connection` is refused.
+//! and only then is ours put in: identity headers, and last what a route sets by
+//! itself. A caller that names one of our fields in `Connection` is refused.
 
+mod constant;
 mod edit;
 mod forwarded;
 mod hop;
 mod max_forwards;
 mod sanitize;
 
+pub use constant::ConstantEdits;
 pub use edit::EditPlan;
 pub use forwarded::{Announcement, Caller, Pseudonym, Scheme, announce_prefix, client_address};
 pub use max_forwards::{MaxForwards, spend};
-pub use sanitize::{Sanitizer, Trust, response_trailers};
+pub use sanitize::{Sanitizer, Trust, folded, is_spelling_of, response_trailers};

@@ -69,7 +69,7 @@ impl Sanitizer {
     fn is_taken(&self, name: &str, trust: Trust) -> bool {
         if name.bytes().any(|byte| fold(byte) != byte) {
             // A spelling that nobody needs and that some readers take for the other.
-            let folded: String = name.bytes().map(|byte| char::from(fold(byte))).collect();
+            let folded = folded(name);
             return self.is_ours(&folded) || is_forwarding(&folded) || is_decisive(&folded);
         }
         self.is_ours(name) || (trust == Trust::Stranger && is_forwarding(name))
@@ -97,8 +97,13 @@ pub fn response_trailers(trailers: &mut HeaderMap) {
 }
 
 /// Whether two names are one to a reader that folds names as CGI does.
-fn is_spelling_of(ours: &str, name: &str) -> bool {
+pub fn is_spelling_of(ours: &str, name: &str) -> bool {
     ours.len() == name.len() && ours.bytes().map(fold).eq(name.bytes().map(fold))
+}
+
+/// A name in small letters as such a reader has it: the one spelling of all that it takes alike.
+pub fn folded(name: &str) -> String {
+    name.bytes().map(|byte| char::from(fold(byte))).collect()
 }
 
 /// RFC 3875 §4.1.18 makes one of `-` and `_`; servers that go further make one of every byte that

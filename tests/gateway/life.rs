@@ -134,6 +134,19 @@ async fn a_request_in_flight_does_not_notice_a_reload() {
 }
 
 #[tokio::test]
+async fn a_reload_means_header_edits_and_rewrites_too() {
+    let route = r#"path = "/a/{*rest}", access = "public", rewrite = { prefix = "/a", to = "/one" }, response_headers.set.x-edition = "one""#;
+    let world = World::with(&[route]).await;
+    assert_eq!(world.gateway.get("/a/b").send().await.header("x-edition"), "one");
+    reload(&world.gateway, |text| text.replace("one\"", "two\""));
+    eventually("the new edition", async || {
+        (world.gateway.get("/a/b").send().await.header("x-edition") == "two").then_some(())
+    })
+    .await;
+    assert_eq!(world.upstream.last().target, "/two/b");
+}
+
+#[tokio::test]
 async fn a_reload_means_everything_scopes_audiences_and_keys_too() {
     let world = World::orders().await;
     let token = world.token();

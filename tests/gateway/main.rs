@@ -41,6 +41,7 @@ mod load_tokens;
 mod methods;
 mod principals;
 mod raw;
+mod route_headers;
 mod scopes_and_claims;
 mod shipped;
 mod streams;

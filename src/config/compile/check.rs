@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use http::HeaderName;
+
 use super::client::Client;
 use super::route::Draft;
 use super::server::Server;
@@ -10,6 +12,7 @@ use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::all;
 use crate::config::{AuthorizationServer, Listener, Route};
+use crate::headers::is_spelling_of;
 use crate::policy::Access;
 use crate::route::{RouteKey, Table};
 
@@ -27,6 +30,7 @@ pub(super) fn together(
         conflicts(&routes),
         servers_exist(servers, &routes),
         audiences(servers, &routes),
+        identity_is_told_once(&routes),
         key_use::check(servers, clients),
     ];
     all(outcomes.into_iter()).map(drop)
@@ -71,6 +75,23 @@ fn audiences(servers: &Tables<Server<'_>>, routes: &[&Draft<'_>]) -> Result<(), 
             route.at.shown()
         );
         Some(server.spot.missing(what, "write audiences = [\"https://api.example.com\"]"))
+    });
+    all(told.map(Err::<(), Told>)).map(drop)
+}
+
+/// A header that says on one route who is asking, and on another what the operator wrote: an upstream
+/// would take the one for the other.
+fn identity_is_told_once(routes: &[&Draft<'_>]) -> Result<(), Told> {
+    let told = routes.iter().filter_map(|route| {
+        let (edits, spot) = route.request_edits()?;
+        let (name, other) = routes.iter().find_map(|other| {
+            let is_edited = |name: &&HeaderName| {
+                edits.names().any(|one| is_spelling_of(name.as_str(), one.as_str()))
+            };
+            other.identity_names().find(is_edited).map(|name| (name, other))
+        })?;
+        let what = format!("the route at {} sets {name} from the token", other.at.shown());
+        Some(spot.wrong(what, "use another name in one of the two"))
     });
     all(told.map(Err::<(), Told>)).map(drop)
 }

@@ -5,6 +5,7 @@ mod access;
 mod authentication;
 mod check;
 mod client;
+mod constant;
 mod guard;
 mod identity;
 mod introspection;

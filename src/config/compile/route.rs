@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, Method};
 
+use super::constant::{self, Way};
 use super::guard::{self, Guard};
 use super::{Names, identity, rewrite};
 use crate::config::context::Spot;
@@ -12,7 +13,7 @@ use crate::config::reader::{Form, Value};
 use crate::config::table::Table;
 use crate::config::value::{Zero, duration, size};
 use crate::config::{Forward, Route};
-use crate::headers::EditPlan;
+use crate::headers::{ConstantEdits, EditPlan};
 use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
 
 /// A route that can at least be found, with the place that checks across routes point at.
@@ -24,16 +25,18 @@ pub(super) struct Draft<'c> {
     pub(super) guard: Result<Guard, Told>,
     /// Its `path`.
     pub(super) at: Spot<'c>,
-    rest: Result<Rest, Told>,
+    rest: Result<Rest<'c>, Told>,
 }
 
 /// What no check across routes looks at.
-struct Rest {
+struct Rest<'c> {
     name: Box<str>,
     upstream: usize,
     forward: Forward,
     rewrite: Option<PrefixRewrite>,
     identity: Vec<(HeaderName, Box<str>)>,
+    request: Option<(ConstantEdits, Spot<'c>)>,
+    response: ConstantEdits,
     timeout: Option<Duration>,
     body_max: Option<u64>,
 }
@@ -78,12 +81,12 @@ fn draft<'c>(table: &mut Table<'c>, names: &Names<'_, 'c>) -> Result<Draft<'c>, 
     Ok(Draft { host, path, methods, guard, at, rest })
 }
 
-fn rest(
-    table: &mut Table<'_>,
-    names: &Names<'_, '_>,
+fn rest<'c>(
+    table: &mut Table<'c>,
+    names: &Names<'_, 'c>,
     guard: &Result<Guard, Told>,
     path: Option<&PathPattern>,
-) -> Result<(Option<Box<str>>, Rest), Told> {
+) -> Result<(Option<Box<str>>, Rest<'c>), Told> {
     let name = table.option("name", name);
     let write = "write upstream = \"NAME\" of an [upstreams.NAME]";
     let upstream = table.must("upstream", write, |value| names.upstreams.find(&value));
@@ -93,21 +96,46 @@ fn rest(
         guard::refuse_if_public(guard, value.spot())?;
         identity::read(value)
     });
+    let request = table.option("request_headers", |value| {
+        let spot = value.spot().clone();
+        constant::read(value, Way::Request).map(|edits| (edits, spot))
+    });
+    let response = table.or("response_headers", ConstantEdits::default(), |value| {
+        constant::read(value, Way::Response)
+    });
     let timeout = table.option("timeout", |value| duration(&value, Zero::Refused));
     let body_max = table.option("body_max", |value| size(&value));
     let (name, upstream, forward, rewrite) = (name?, upstream?, forward?, rewrite?.flatten());
-    let (identity, timeout, body_max) = (identity?, timeout?, body_max?);
-    let rest =
-        Rest { name: Box::default(), upstream, forward, rewrite, identity, timeout, body_max };
+    let (identity, request, response) = (identity?, request?, response?);
+    let (timeout, body_max) = (timeout?, body_max?);
+    #[rustfmt::skip]
+    let rest = Rest {
+        name: Box::default(), upstream, forward, rewrite, identity, request, response, timeout,
+        body_max,
+    };
     Ok((name, rest))
 }
 
-impl Draft<'_> {
+impl<'c> Draft<'c> {
+    /// The headers that it sets from the token.
+    pub(super) fn identity_names(&self) -> impl Iterator<Item = &HeaderName> {
+        self.rest.iter().flat_map(|rest| rest.identity.iter().map(|(name, _)| name))
+    }
+
+    /// What it does to requests by itself, and where that stands.
+    pub(super) fn request_edits(&self) -> Option<&(ConstantEdits, Spot<'c>)> {
+        self.rest.as_ref().ok()?.request.as_ref()
+    }
+
     pub(super) fn into_route(self) -> Result<Route, Told> {
         let Self { host, path, methods, guard, at: _, rest } = self;
-        let Rest { name, upstream, forward, rewrite, identity, timeout, body_max } = rest?;
+        #[rustfmt::skip]
+        let Rest {
+            name, upstream, forward, rewrite, identity, request, response, timeout, body_max,
+        } = rest?;
         let Guard { access, servers, opaque_server, basic_server, accept } = guard?;
-        let edits = EditPlan::new(identity);
+        let request = request.map(|(request, _)| request).unwrap_or_default();
+        let edits = EditPlan::new(identity).with(request, response);
         #[rustfmt::skip]
         let route = Route {
             name, host, path, methods, upstream, access, servers, opaque_server, basic_server,
