@@ -32,7 +32,7 @@ use rustls_pki_types::CertificateDer;
 use crate::base::net::{ListenAddress, TrustedProxies};
 use crate::base::secret::Secret;
 use crate::credential::Accept;
-use crate::headers::EditPlan;
+use crate::headers::{Cors, EditPlan};
 use crate::policy::Access;
 use crate::reject::Realm;
 use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
@@ -155,6 +155,8 @@ pub struct Route {
     pub rewrite: Option<PrefixRewrite>,
     /// What is done to the headers of its requests and responses.
     pub edits: EditPlan,
+    /// Which pages of other sites may read its answers; absent: none.
+    pub cors: Option<Cors>,
     /// From the request's head to the response's head, in place of the upstream's `header`.
     pub timeout: Option<Duration>,
     /// Bytes of a request body; absent: no bound but time.

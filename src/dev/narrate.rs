@@ -163,6 +163,8 @@ fn credential(reason: &str) -> Option<&'static str> {
         "claims_insufficient" => "a claim of the token is not what this route needs",
         "principal_user" => "the credential is a user's, and this route is for clients",
         "principal_client" => "the credential is a client's, and this route is for users",
+        "preflight_origin" => "a page of this origin may not use this route",
+        "preflight_method" => "pages of other sites may not use this method here",
         _ => return None,
     })
 }
@@ -237,8 +239,8 @@ mod tests {
     use crate::oauth::{Issuer, Plaintext, Principal, ScopeSet};
     use crate::reject::{
         Bound, InvalidToken as T, MalformedCredential as C, MalformedRequest as M, Outage,
-        OutageCause as O, OwnClientCause, OwnClientFailure, Rejection as R, RetryAfter,
-        Unsupported as U, UpstreamFailure as F,
+        OutageCause as O, OwnClientCause, OwnClientFailure, PreflightRefusal, Rejection as R,
+        RetryAfter, Unsupported as U, UpstreamFailure as F,
     };
 
     fn access(status: u64, reason: &str, required: Option<&str>, held: Option<&str>) -> Access {
@@ -289,6 +291,8 @@ mod tests {
             R::ClaimsInsufficient,
             R::PrincipalRefused(Principal::User),
             R::PrincipalRefused(Principal::Client),
+            R::PreflightRefused(PreflightRefusal::Origin),
+            R::PreflightRefused(PreflightRefusal::Method),
             own(OwnClientCause::Refused("invalid_client")),
             own(OwnClientCause::PartialScopes(ScopeSet::default())),
             own(OwnClientCause::Unusable),

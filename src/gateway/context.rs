@@ -17,7 +17,7 @@ use super::snapshot::Snapshot;
 use crate::base::net::Peer;
 use crate::base::time::{self, Now};
 use crate::body::{Body, BodyEnd, RequestWatch};
-use crate::headers::Trust;
+use crate::headers::{Reader, Trust};
 use crate::oauth::{RawToken, VerifiedToken};
 use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme, Unsupported};
 use crate::telemetry::access_log::Line;
@@ -31,6 +31,10 @@ pub(super) struct Context<'a> {
     pub(super) method: Method,
     form: AnswerForm,
     route: Option<&'a Arc<Route>>,
+    /// Which page may read the answer, where the route has CORS.
+    reader: Reader,
+    /// The word of the access log for a request that was not refused.
+    pub(super) served_as: &'static str,
     /// The token that was found good, whatever became of the request then.
     pub(super) token: Option<Arc<VerifiedToken>>,
     /// How the sending of the request's body goes, once it has begun.
@@ -54,6 +58,8 @@ impl<'a> Context<'a> {
             method: parts.method.clone(),
             form: form(parts),
             route: None,
+            reader: Reader::Nobody,
+            served_as: "allowed",
             token: None,
             sending: None,
             logged: snapshot
@@ -65,8 +71,18 @@ impl<'a> Context<'a> {
     }
 
     /// The route was found.
-    pub(super) fn enter(&mut self, route: &'a Arc<Route>) {
+    pub(super) fn enter(&mut self, route: &'a Arc<Route>, headers: &HeaderMap) {
         self.route = Some(route);
+        if let Some(cors) = &route.cors {
+            self.reader = cors.reader(headers);
+        }
+    }
+
+    /// Says in an answer which page may read it.
+    pub(super) fn admit_reader(&self, route: &Route, headers: &mut HeaderMap) {
+        if let Some(cors) = &route.cors {
+            cors.apply(self.reader, headers);
+        }
     }
 
     /// Finishes an answer that the upstream gave, or that is ours without being a refusal.
@@ -77,7 +93,8 @@ impl<'a> Context<'a> {
         }
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
         let status = response.status();
-        self.logging(response, status, "allowed", took)
+        let served_as = self.served_as;
+        self.logging(response, status, served_as, took)
     }
 
     /// Makes the answer of a refusal.
@@ -103,6 +120,7 @@ impl<'a> Context<'a> {
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
         if let Some(route) = self.route {
             route.edits.response.complete(response.headers_mut());
+            self.admit_reader(route, response.headers_mut());
         }
         if ends_connection(rejection) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

@@ -174,12 +174,13 @@ pub(super) fn failure(fault: Option<RequestFault>, failure: UpstreamFailure) -> 
 }
 
 /// Makes the upstream's answer fit for the caller: hop-by-hop fields go, the route's own edits are
-/// made, and what a cache between
+/// made, a page is named that may read it, and what a cache between
 /// the caller and us could take for anybody's is marked as the caller's own.
 pub(super) fn arrived(context: &Context<'_>, route: &Route, response: &mut Response<Body>) {
     let headers = response.headers_mut();
     context.snapshot.sanitizer.response(headers);
     route.edits.response.apply_to_response(headers);
+    context.admit_reader(route, headers);
     if !route.is_public() && !matches!(route.forward, Forwarding::Token) {
         keep_private(headers);
     }

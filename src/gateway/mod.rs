@@ -18,7 +18,7 @@ use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
 use http::header::{ALLOW, CACHE_CONTROL};
-use http::{HeaderValue, Method, Request, Response, StatusCode, request};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
@@ -34,7 +34,7 @@ use self::snapshot::Ground;
 use crate::base::time;
 use crate::body::{Body, RequestWatch};
 use crate::config::Config;
-use crate::headers::{self, MaxForwards};
+use crate::headers::{self, MaxForwards, Preflight};
 use crate::policy::Permit;
 use crate::reject::{
     Bound, MalformedRequest, OwnClientCause, OwnClientFailure, Rejection, UpstreamFailure,
@@ -217,8 +217,16 @@ async fn serve(
         return Err(Rejection::Misdirected);
     }
     let snapshot = context.snapshot;
+    if let Some(preflight) = Preflight::of(parts)
+        && let Some((route, cors)) = snapshot.asked_about(&entry, &preflight)
+    {
+        context.enter(route, &parts.headers);
+        context.served_as = "preflight";
+        let fields = cors.preflight(&preflight).map_err(Rejection::PreflightRefused)?;
+        return Ok(permission(fields));
+    }
     let route = snapshot.find(&entry, &parts.method)?;
-    context.enter(route);
+    context.enter(route, &parts.headers);
     route.check_length(&parts.headers)?;
     if context.connection.worker.pseudonym().has_signed(&parts.headers) {
         return Err(Rejection::UpstreamFailed(UpstreamFailure::Loop));
@@ -289,6 +297,14 @@ fn no_content(allow: &'static str) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(ALLOW, HeaderValue::from_static(allow));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The answer to a preflight. 204, as 200 would announce content.
+fn permission(fields: HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    *response.headers_mut() = fields;
     response
 }
 

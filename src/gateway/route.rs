@@ -10,7 +10,7 @@ use crate::base::time::Now;
 use crate::config::{self, Forward};
 use crate::credential::{self, Accept, BasicCredential, Credential};
 use crate::grant::{BasicExchange, Issued, OwnClient, OwnToken};
-use crate::headers::EditPlan;
+use crate::headers::{Cors, EditPlan};
 use crate::oauth::{Principal, RawToken, ScopeSet, VerifiedToken};
 use crate::policy::{self, Access, Permit, Requirement};
 use crate::reject::{InvalidToken, Rejection};
@@ -31,6 +31,7 @@ pub struct Route {
     pub(super) forward: Forwarding,
     pub(super) rewrite: Option<PrefixRewrite>,
     pub(super) edits: EditPlan,
+    pub(super) cors: Option<Cors>,
     pub(super) timeout: Option<Duration>,
     pub(super) body_max: Option<u64>,
     pub(super) upstream: Option<CountedUpstream>,
@@ -85,6 +86,7 @@ impl Route {
             forward,
             rewrite: settings.rewrite.clone(),
             edits: settings.edits.clone(),
+            cors: settings.cors.clone(),
             timeout: settings.timeout,
             body_max: settings.body_max,
             upstream: snapshot.upstream(settings.upstream),

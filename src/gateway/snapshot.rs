@@ -15,7 +15,7 @@ use super::entry::Entry;
 use super::route::Route;
 use crate::config::{self, Config};
 use crate::grant::{BasicExchange, OwnClient};
-use crate::headers::Sanitizer;
+use crate::headers::{Cors, Preflight, Sanitizer};
 use crate::oauth::ServerId;
 use crate::outbound::OutboundError;
 use crate::reject::{Realm, Rejection};
@@ -205,6 +205,17 @@ impl Snapshot {
             Err(Miss::Unknown) => Err(Rejection::RouteUnknown),
             Err(Miss::OtherMethods(allow)) => Err(Rejection::MethodNotAllowed(allow)),
         }
+    }
+
+    /// The route that a preflight asks about, if pages of other sites may use that at all. If not,
+    /// it is a request like any other.
+    pub(super) fn asked_about(
+        &self,
+        entry: &Entry<'_>,
+        preflight: &Preflight<'_>,
+    ) -> Option<(&Arc<Route>, &Cors)> {
+        let route = self.find(entry, &preflight.method).ok()?;
+        Some((route, route.cors.as_ref()?))
     }
 }
 

@@ -5,6 +5,7 @@
 //! itself. A caller that names one of our fields in `Connection` is refused.
 
 mod constant;
+mod cors;
 mod edit;
 mod forwarded;
 mod hop;
@@ -12,6 +13,7 @@ mod max_forwards;
 mod sanitize;
 
 pub use constant::ConstantEdits;
+pub use cors::{Cors, CorsRules, Credentials, Origins, Preflight, Reader};
 pub use edit::EditPlan;
 pub use forwarded::{Announcement, Caller, Pseudonym, Scheme, announce_prefix, client_address};
 pub use max_forwards::{MaxForwards, spend};

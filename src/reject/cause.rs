@@ -23,6 +23,15 @@ pub enum MalformedRequest {
     Field,
 }
 
+/// Why a page of another site may not send a request (Fetch, CORS-preflight fetch).
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum PreflightRefusal {
+    /// The page's origin is not one of the route's.
+    Origin,
+    /// The route takes the method, but not from pages.
+    Method,
+}
+
 /// What this gateway does not do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Unsupported {

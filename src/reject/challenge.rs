@@ -178,6 +178,7 @@ impl Rejection {
             | Self::Misdirected
             | Self::TooLarge(_)
             | Self::TooSlow
+            | Self::PreflightRefused(_)
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => false,
@@ -307,6 +308,7 @@ mod tests {
                 for used in [None, Some(Scheme::Bearer), Some(Scheme::Basic)] {
                     let lines = challenges(&rejection, accept, "a", used);
                     let about_credential = matches!(rejection.status().as_u16(), 401 | 403)
+                        && !matches!(rejection, Rejection::PreflightRefused(_))
                         || rejection.error_code().is_some();
                     assert_eq!(!lines.is_empty(), about_credential, "{rejection:?}");
                     let count = |name| lines.iter().filter(|line| line.starts_with(name)).count();

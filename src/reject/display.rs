@@ -34,6 +34,7 @@ impl fmt::Display for Rejection {
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
+            | Self::PreflightRefused(_)
             | Self::UpstreamFailed(_) => Ok(()),
         }
     }

@@ -18,7 +18,7 @@ use crate::oauth::{Principal, ScopeSet};
 
 pub use cause::{
     Bound, InvalidToken, MalformedCredential, MalformedRequest, Outage, OutageCause,
-    OwnClientCause, OwnClientFailure, RetryAfter, Unsupported, UpstreamFailure,
+    OwnClientCause, OwnClientFailure, PreflightRefusal, RetryAfter, Unsupported, UpstreamFailure,
 };
 pub use challenge::{Accept, ChallengeContext, InvalidRealm, Realm, Scheme};
 pub use response::{AnswerForm, RespondContext};
@@ -55,6 +55,8 @@ pub enum Rejection {
     ClaimsInsufficient,
     /// The credential speaks for this one, and the route is for the other (RFC 9700 §4.15).
     PrincipalRefused(Principal),
+    /// A page of another site asked whether it may send a request, and may not.
+    PreflightRefused(PreflightRefusal),
     /// Nobody could say whether the credential is good. A gateway that guesses is open.
     VerifierUnavailable(Outage),
     /// The gateway's own client was not given what it needs for the upstream.
@@ -84,9 +86,10 @@ impl Rejection {
             Self::CredentialMissing | Self::TokenInvalid(_) | Self::BasicRefused => {
                 StatusCode::UNAUTHORIZED
             }
-            Self::ScopeInsufficient(_) | Self::ClaimsInsufficient | Self::PrincipalRefused(_) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::ScopeInsufficient(_)
+            | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_)
+            | Self::PreflightRefused(_) => StatusCode::FORBIDDEN,
             Self::VerifierUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::OwnClientRefused(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamFailed(failure) => match failure {
@@ -120,6 +123,7 @@ impl Rejection {
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
+            | Self::PreflightRefused(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => None,
         }
@@ -136,6 +140,7 @@ impl Rejection {
             Self::CredentialMissing
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
+            | Self::PreflightRefused(_)
             | Self::BasicRefused => None,
             Self::RequestMalformed(_)
             | Self::RouteUnknown
@@ -193,7 +198,8 @@ impl Rejection {
             | Self::BasicRefused
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
-            | Self::PrincipalRefused(_) => Level::DEBUG,
+            | Self::PrincipalRefused(_)
+            | Self::PreflightRefused(_) => Level::DEBUG,
         }
     }
 
@@ -205,9 +211,10 @@ impl Rejection {
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
             | Self::BasicRefused => GrpcStatus::Unauthenticated,
-            Self::ScopeInsufficient(_) | Self::ClaimsInsufficient | Self::PrincipalRefused(_) => {
-                GrpcStatus::PermissionDenied
-            }
+            Self::ScopeInsufficient(_)
+            | Self::ClaimsInsufficient
+            | Self::PrincipalRefused(_)
+            | Self::PreflightRefused(_) => GrpcStatus::PermissionDenied,
             Self::VerifierUnavailable(_) | Self::OwnClientRefused(_) | Self::UpstreamFailed(_) => {
                 GrpcStatus::Unavailable
             }
@@ -273,7 +280,8 @@ mod tests {
     #[rustfmt::skip]
     fn table() -> Vec<Row> {
         use {Rejection as R, InvalidToken as T, MalformedCredential as C, MalformedRequest as M};
-        use {OutageCause as O, OwnClientCause as W, Unsupported as N, UpstreamFailure as U};
+        use {OutageCause as O, OwnClientCause as W, PreflightRefusal as F};
+        use {Unsupported as N, UpstreamFailure as U};
         let (error, warn, debug) = (Level::ERROR, Level::WARN, Level::DEBUG);
         let request = Some("invalid_request");
         let token = Some("invalid_token");
@@ -323,6 +331,8 @@ mod tests {
             (R::ClaimsInsufficient,                    403, "claims_insufficient",           None,    debug, 7,  None),
             (R::PrincipalRefused(Principal::User),     403, "principal_user",                None,    debug, 7,  None),
             (R::PrincipalRefused(Principal::Client),   403, "principal_client",              None,    debug, 7,  None),
+            (R::PreflightRefused(F::Origin),           403, "preflight_origin",              None,    debug, 7,  None),
+            (R::PreflightRefused(F::Method),           403, "preflight_method",              None,    debug, 7,  None),
             (outage(O::Unreachable),                   503, "verifier_unreachable",          None,    warn,  14, Some(7)),
             (outage(O::TimedOut),                      503, "verifier_timed_out",            None,    warn,  14, Some(7)),
             (outage(O::Status),                        503, "verifier_status",               None,    warn,  14, Some(7)),

@@ -6,7 +6,7 @@
 
 use super::{
     Bound, InvalidToken, MalformedCredential, MalformedRequest, OutageCause, OwnClientCause,
-    Rejection, Unsupported, UpstreamFailure,
+    PreflightRefusal, Rejection, Unsupported, UpstreamFailure,
 };
 use crate::oauth::Principal;
 
@@ -51,6 +51,8 @@ impl Rejection {
             Self::ClaimsInsufficient => "claims_insufficient",
             Self::PrincipalRefused(Principal::User) => "principal_user",
             Self::PrincipalRefused(Principal::Client) => "principal_client",
+            Self::PreflightRefused(PreflightRefusal::Origin) => "preflight_origin",
+            Self::PreflightRefused(PreflightRefusal::Method) => "preflight_method",
             Self::VerifierUnavailable(outage) => outage.cause.reason(),
             Self::OwnClientRefused(failure) => match failure.cause {
                 OwnClientCause::Refused(_) => "own_client_refused",
@@ -98,7 +100,8 @@ impl Rejection {
             | Self::BasicRefused
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
-            | Self::PrincipalRefused(_) => self.reason(),
+            | Self::PrincipalRefused(_)
+            | Self::PreflightRefused(_) => self.reason(),
         }
     }
 
@@ -153,6 +156,13 @@ impl Rejection {
                 "The credential speaks for a client itself, and this is for users: let a user log \
                  in and send that token."
             }
+            Self::PreflightRefused(PreflightRefusal::Origin) => {
+                "Pages of this origin may not use this: it is not one of those that the operator \
+                 has allowed."
+            }
+            Self::PreflightRefused(PreflightRefusal::Method) => {
+                "Pages of other sites may not use this method here."
+            }
             Self::VerifierUnavailable(_) => {
                 "The authorization server cannot be asked at the moment; a credential that was sent \
                  may still be good. Try again after the time in Retry-After."
@@ -194,6 +204,7 @@ impl Rejection {
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
+            | Self::PreflightRefused(_)
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => None,

@@ -6,6 +6,7 @@ mod authentication;
 mod check;
 mod client;
 mod constant;
+mod cors;
 mod guard;
 mod identity;
 mod introspection;

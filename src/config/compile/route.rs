@@ -6,14 +6,14 @@ use http::{HeaderName, Method};
 
 use super::constant::{self, Way};
 use super::guard::{self, Guard};
-use super::{Names, identity, rewrite};
+use super::{Names, cors, identity, rewrite};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::{Form, Value};
 use crate::config::table::Table;
 use crate::config::value::{Zero, duration, size};
 use crate::config::{Forward, Route};
-use crate::headers::{ConstantEdits, EditPlan};
+use crate::headers::{ConstantEdits, Cors, EditPlan};
 use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
 
 /// A route that can at least be found, with the place that checks across routes point at.
@@ -37,6 +37,7 @@ struct Rest<'c> {
     identity: Vec<(HeaderName, Box<str>)>,
     request: Option<(ConstantEdits, Spot<'c>)>,
     response: ConstantEdits,
+    cors: Option<Cors>,
     timeout: Option<Duration>,
     body_max: Option<u64>,
 }
@@ -71,7 +72,7 @@ fn draft<'c>(table: &mut Table<'c>, names: &Names<'_, 'c>) -> Result<Draft<'c>, 
     let methods = table.or("methods", MethodSet::All, methods);
     let guard = guard::read(table, names);
     let pattern = path.as_ref().ok().map(|(pattern, ..)| pattern);
-    let rest = rest(table, names, &guard, pattern);
+    let rest = rest(table, names, &guard, pattern, methods.as_ref().ok());
     let ((path, path_text, at), methods) = (path?, methods?);
     let (host, host_text) = host?.unwrap_or_default();
     let rest = rest.map(|(name, mut rest)| {
@@ -86,6 +87,7 @@ fn rest<'c>(
     names: &Names<'_, 'c>,
     guard: &Result<Guard, Told>,
     path: Option<&PathPattern>,
+    methods: Option<&MethodSet>,
 ) -> Result<(Option<Box<str>>, Rest<'c>), Told> {
     let name = table.option("name", name);
     let write = "write upstream = \"NAME\" of an [upstreams.NAME]";
@@ -103,15 +105,16 @@ fn rest<'c>(
     let response = table.or("response_headers", ConstantEdits::default(), |value| {
         constant::read(value, Way::Response)
     });
+    let cors = table.option("cors", |value| cors::read(value, methods.unwrap_or(&MethodSet::All)));
     let timeout = table.option("timeout", |value| duration(&value, Zero::Refused));
     let body_max = table.option("body_max", |value| size(&value));
     let (name, upstream, forward, rewrite) = (name?, upstream?, forward?, rewrite?.flatten());
     let (identity, request, response) = (identity?, request?, response?);
-    let (timeout, body_max) = (timeout?, body_max?);
+    let (cors, timeout, body_max) = (cors?, timeout?, body_max?);
     #[rustfmt::skip]
     let rest = Rest {
-        name: Box::default(), upstream, forward, rewrite, identity, request, response, timeout,
-        body_max,
+        name: Box::default(), upstream, forward, rewrite, identity, request, response, cors,
+        timeout, body_max,
     };
     Ok((name, rest))
 }
@@ -131,7 +134,7 @@ impl<'c> Draft<'c> {
         let Self { host, path, methods, guard, at: _, rest } = self;
         #[rustfmt::skip]
         let Rest {
-            name, upstream, forward, rewrite, identity, request, response, timeout, body_max,
+            name, upstream, forward, rewrite, identity, request, response, cors, timeout, body_max,
         } = rest?;
         let Guard { access, servers, opaque_server, basic_server, accept } = guard?;
         let request = request.map(|(request, _)| request).unwrap_or_default();
@@ -139,13 +142,13 @@ impl<'c> Draft<'c> {
         #[rustfmt::skip]
         let route = Route {
             name, host, path, methods, upstream, access, servers, opaque_server, basic_server,
-            accept, forward, rewrite, edits, timeout, body_max,
+            accept, forward, rewrite, edits, cors, timeout, body_max,
         };
         Ok(route)
     }
 }
 
-fn methods(value: Value<'_>) -> Result<MethodSet, Told> {
+pub(super) fn methods(value: Value<'_>) -> Result<MethodSet, Told> {
     let mut before: Vec<Method> = Vec::new();
     let methods = value.each("write methods = [\"GET\", \"POST\"]", |value| {
         let method = method(&value)?;
