@@ -26,6 +26,7 @@ use bytes::Bytes;
 use http::Version;
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Instant;
 
 pub use chunked::{Chunked, MalformedChunks};
 pub use idle::IdleTimer;
@@ -78,6 +79,8 @@ pub enum BodyError {
     UpstreamGone,
     /// The upstream sent nothing for longer than `timeouts.idle`.
     UpstreamSlow,
+    /// The answer was not at its end when it had to be.
+    Overdue,
 }
 
 impl fmt::Display for BodyError {
@@ -86,6 +89,7 @@ impl fmt::Display for BodyError {
             Self::Request(fault) => fault.text(),
             Self::UpstreamGone => "the upstream broke off its body",
             Self::UpstreamSlow => "the upstream stopped sending its body",
+            Self::Overdue => "the answer took longer than it may take in all",
         })
     }
 }
@@ -126,6 +130,14 @@ impl Body {
     pub fn on_end(mut self, hook: impl FnOnce(BodyEnd) + Send + 'static) -> Self {
         self.hook = Some(Box::new(hook));
         self
+    }
+
+    /// Makes an upstream's answer break off at this moment, if it has not ended by then. One that
+    /// is here as a whole already costs nothing.
+    pub fn end_by(&mut self, limit: Instant) {
+        if let Kind::Response(body) = &mut self.kind {
+            body.end_by(limit);
+        }
     }
 
     /// A view of how the sending of this request's body goes, which outlives the body itself.

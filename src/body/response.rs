@@ -1,9 +1,12 @@
 //! What an upstream answers, and the connection it comes over.
 
+use std::future::Future as _;
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::BodyError;
 use crate::headers::response_trailers;
@@ -33,11 +36,17 @@ pub(super) struct ResponseBody {
     source: Option<Box<dyn Source>>,
     /// What the body broke off with, until it is told.
     broken: Option<BodyError>,
+    /// When all of it must have come.
+    limit: Option<Pin<Box<Sleep>>>,
 }
 
 impl ResponseBody {
     pub(super) fn new(source: Box<dyn Source>) -> Self {
-        Self { source: Some(source), broken: None }
+        Self { source: Some(source), broken: None, limit: None }
+    }
+
+    pub(super) fn end_by(&mut self, limit: Instant) {
+        self.limit = Some(Box::pin(sleep_until(limit)));
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
@@ -60,6 +69,13 @@ impl ResponseBody {
             return Poll::Ready(Some(Err(error)));
         }
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
+        // Before the source: one that always has something would never be stopped.
+        if let Some(limit) = &mut self.limit
+            && limit.as_mut().poll(cx).is_ready()
+        {
+            self.source = None;
+            return self.tell_later(BodyError::Overdue, cx);
+        }
         let frame = ready!(source.poll_frame(cx));
         self.settle(frame.as_ref());
         if let Some(Err(error)) = frame {
@@ -98,5 +114,48 @@ fn clean(frame: Frame<Bytes>) -> Frame<Bytes> {
             Frame::trailers(trailers)
         }
         Err(frame) => frame,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::time::Duration;
+
+    use super::*;
+
+    /// An upstream that always has one more piece.
+    struct Endless;
+
+    impl Source for Endless {
+        fn poll_frame(
+            &mut self,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"x")))))
+        }
+
+        fn is_end_stream(&self) -> bool {
+            false
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::default()
+        }
+
+        fn release(self: Box<Self>) {}
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_never_pauses_is_broken_off_as_well() {
+        let mut body = ResponseBody::new(Box::new(Endless));
+        body.end_by(Instant::now() + Duration::from_secs(1));
+        for _ in 0..100 {
+            assert!(poll_fn(|cx| body.poll_frame(cx)).await.unwrap().is_ok());
+        }
+        tokio::time::advance(Duration::from_secs(2)).await;
+        let broken = poll_fn(|cx| body.poll_frame(cx)).await.unwrap();
+        assert_eq!(broken.unwrap_err(), BodyError::Overdue);
+        assert!(body.source.is_none(), "the upstream is let go");
     }
 }

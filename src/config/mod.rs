@@ -157,10 +157,21 @@ pub struct Route {
     pub edits: EditPlan,
     /// Which pages of other sites may read its answers; absent: none.
     pub cors: Option<Cors>,
-    /// From the request's head to the response's head, in place of the upstream's `header`.
-    pub timeout: Option<Duration>,
+    /// Bounds in time.
+    pub timeouts: RouteTimeouts,
     /// Bytes of a request body; absent: no bound but time.
     pub body_max: Option<u64>,
+}
+
+/// `timeout` of a route: in place of what its upstream's `timeouts` say.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RouteTimeouts {
+    /// From the request's head to the response's head, in place of the upstream's `header`.
+    pub header: Option<Duration>,
+    /// Between two pieces of a body, either way, in place of the upstream's `idle`.
+    pub idle: Option<Duration>,
+    /// From the request's head to the last byte of its answer; absent: no bound.
+    pub total: Option<Duration>,
 }
 
 /// `forward`: what the upstream gets in `Authorization`.

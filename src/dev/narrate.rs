@@ -208,6 +208,7 @@ fn beyond(reason: &str) -> Option<&'static str> {
         "upstream_reset" => "the API broke off before it answered",
         "upstream_malformed" => "the API's answer is no HTTP",
         "upstream_timed_out" => "the API gives no answer in time",
+        "deadline_exceeded" => "the whole answer took longer than it may",
         "upstream_loop" => "the request has passed this gateway before: it goes in circles",
         "upstream_busy" => "too many requests wait for the API",
         _ => return None,
@@ -322,7 +323,7 @@ mod tests {
         );
         all.extend([O::NoKeys, O::Busy].map(|cause| R::VerifierUnavailable(outage(cause))));
         all.extend([F::Refused, F::Tls, F::Reset, F::Malformed].map(R::UpstreamFailed));
-        all.extend([F::TimedOut, F::Loop, F::Busy].map(R::UpstreamFailed));
+        all.extend([F::TimedOut, F::Overdue, F::Loop, F::Busy].map(R::UpstreamFailed));
         for rejection in all {
             let reason = rejection.reason();
             assert!(explanation(reason).is_some(), "{reason}");

@@ -17,7 +17,7 @@ use super::snapshot::Snapshot;
 use crate::base::net::Peer;
 use crate::base::time::{self, Now};
 use crate::body::{Body, BodyEnd, RequestWatch};
-use crate::headers::{Reader, Trust};
+use crate::headers::{Reader, Trust, grpc_timeout};
 use crate::oauth::{RawToken, VerifiedToken};
 use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme, Unsupported};
 use crate::telemetry::access_log::Line;
@@ -37,6 +37,8 @@ pub(super) struct Context<'a> {
     pub(super) served_as: &'static str,
     /// The token that was found good, whatever became of the request then.
     pub(super) token: Option<Arc<VerifiedToken>>,
+    /// When the last byte of the answer must have come.
+    pub(super) limit: Option<Instant>,
     /// How the sending of the request's body goes, once it has begun.
     pub(super) sending: Option<RequestWatch>,
     /// What only the access log wants to know: the target as received, and who asked.
@@ -61,6 +63,7 @@ impl<'a> Context<'a> {
             reader: Reader::Nobody,
             served_as: "allowed",
             token: None,
+            limit: None,
             sending: None,
             logged: snapshot
                 .config()
@@ -76,6 +79,19 @@ impl<'a> Context<'a> {
         if let Some(cors) = &route.cors {
             self.reader = cors.reader(headers);
         }
+        let caller_waits = match self.form {
+            AnswerForm::Grpc => grpc_timeout(headers),
+            AnswerForm::Problem => None,
+        };
+        if let Some(total) = route.timeouts.total.into_iter().chain(caller_waits).min() {
+            // What no clock can hold is no limit.
+            self.limit = self.now.instant.checked_add(total);
+        }
+    }
+
+    /// Whether the time for the answer is over before there is one.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.limit.is_some_and(|limit| limit <= time::instant())
     }
 
     /// Says in an answer which page may read it.
@@ -162,7 +178,14 @@ impl<'a> Context<'a> {
         head: Duration,
     ) -> Response<Body> {
         let Some((target, client)) = self.logged else {
-            return response;
+            let Some(route) = self.route.filter(|_| self.limit.is_some()).map(Arc::clone) else {
+                return response;
+            };
+            return response.map(|body| {
+                body.on_end(move |end| {
+                    route.overdue(end);
+                })
+            });
         };
         let pending = PendingLine {
             request_id: self.request_id,
@@ -200,6 +223,7 @@ impl PendingLine {
     fn write(&self, end: BodyEnd) {
         let route = self.route.as_deref();
         let upstream = route.and_then(|route| route.upstream.as_ref());
+        let overdue = route.and_then(|route| route.overdue(end));
         Line {
             request_id: &self.request_id,
             peer: self.peer,
@@ -208,7 +232,7 @@ impl PendingLine {
             path: self.target.path(),
             route: route.map_or("-", |route| &route.name),
             status: self.status,
-            reason: self.reason,
+            reason: overdue.unwrap_or(self.reason),
             token: self.token.as_deref(),
             required: route.filter(|route| !route.is_public()).map(Route::asked),
             upstream: upstream.map_or("-", |(upstream, _)| &upstream.settings().name),

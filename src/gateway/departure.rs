@@ -151,7 +151,8 @@ impl Route {
     }
 
     fn body(&self, context: &Context<'_>, body: Incoming) -> Body {
-        let idle = self.upstream.as_ref().map(|(upstream, _)| upstream.settings().timeouts.idle);
+        let of_upstream = || Some(self.upstream.as_ref()?.0.settings().timeouts.idle);
+        let idle = self.timeouts.idle.or_else(of_upstream);
         let limits = RequestLimits {
             idle: idle.unwrap_or_default(),
             max: self.body_max,
@@ -177,6 +178,9 @@ pub(super) fn failure(fault: Option<RequestFault>, failure: UpstreamFailure) -> 
 /// made, a page is named that may read it, and what a cache between
 /// the caller and us could take for anybody's is marked as the caller's own.
 pub(super) fn arrived(context: &Context<'_>, route: &Route, response: &mut Response<Body>) {
+    if let Some(limit) = context.limit {
+        response.body_mut().end_by(limit.into());
+    }
     let headers = response.headers_mut();
     context.snapshot.sanitizer.response(headers);
     route.edits.response.apply_to_response(headers);

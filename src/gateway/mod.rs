@@ -13,6 +13,7 @@ mod snapshot;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
@@ -276,7 +277,15 @@ fn forward(
     let Some((upstream, metrics)) = &route.upstream else {
         return Either::Right(ready(Err(Rejection::UpstreamFailed(UpstreamFailure::Refused))));
     };
-    let sent = upstream::forward(permit, upstream, worker, request, route.timeout);
+    if context.is_overdue() {
+        return Either::Right(ready(Err(Rejection::UpstreamFailed(UpstreamFailure::Overdue))));
+    }
+    let sent = upstream::forward(permit, upstream, worker, request, route.timeouts);
+    let sent = match context.limit {
+        None => Either::Left(sent),
+        // Boxed, so that a request without a limit does not carry a timer's room around.
+        Some(limit) => Either::Right(Box::pin(in_time(sent, limit))),
+    };
     Either::Left(sent.map(move |answered| {
         let mut response =
             answered.map_err(|failure| departure::failure(watch.fault(), failure))?;
@@ -284,6 +293,16 @@ fn forward(
         departure::arrived(context, route, &mut response);
         Ok(response)
     }))
+}
+
+/// Calls a request off whose answer has not begun in time: to drop it closes the connection or
+/// resets the stream.
+async fn in_time<T>(
+    sent: impl Future<Output = Result<T, UpstreamFailure>>,
+    limit: Instant,
+) -> Result<T, UpstreamFailure> {
+    let answered = tokio::time::timeout_at(limit.into(), sent).await;
+    answered.unwrap_or(Err(UpstreamFailure::Overdue))
 }
 
 /// RFC 9110 §9.3.7: `OPTIONS *` asks about the server, not about a resource behind it.

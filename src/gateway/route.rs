@@ -1,19 +1,19 @@
 //! A route at work: what it asks of a credential, and who judges that.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{HeaderValue, request};
 
 use super::snapshot::{CountedUpstream, Snapshot};
 use crate::base::time::Now;
-use crate::config::{self, Forward};
+use crate::body::{BodyEnd, BodyError, BodyOutcome};
+use crate::config::{self, Forward, RouteTimeouts};
 use crate::credential::{self, Accept, BasicCredential, Credential};
 use crate::grant::{BasicExchange, Issued, OwnClient, OwnToken};
 use crate::headers::{Cors, EditPlan};
 use crate::oauth::{Principal, RawToken, ScopeSet, VerifiedToken};
 use crate::policy::{self, Access, Permit, Requirement};
-use crate::reject::{InvalidToken, Rejection};
+use crate::reject::{InvalidToken, Rejection, UpstreamFailure};
 use crate::route::PrefixRewrite;
 use crate::telemetry::RouteMetrics;
 use crate::verify::{Recall, Server, Verifier};
@@ -32,7 +32,7 @@ pub struct Route {
     pub(super) rewrite: Option<PrefixRewrite>,
     pub(super) edits: EditPlan,
     pub(super) cors: Option<Cors>,
-    pub(super) timeout: Option<Duration>,
+    pub(super) timeouts: RouteTimeouts,
     pub(super) body_max: Option<u64>,
     pub(super) upstream: Option<CountedUpstream>,
     pub(super) metrics: RouteMetrics,
@@ -87,7 +87,7 @@ impl Route {
             rewrite: settings.rewrite.clone(),
             edits: settings.edits.clone(),
             cors: settings.cors.clone(),
-            timeout: settings.timeout,
+            timeouts: settings.timeouts,
             body_max: settings.body_max,
             upstream: snapshot.upstream(settings.upstream),
             metrics: snapshot.metrics().route(&settings.name),
@@ -107,6 +107,15 @@ impl Route {
     /// Whether no credential is looked at.
     pub(super) fn is_public(&self) -> bool {
         matches!(self.access, Access::Public)
+    }
+
+    /// Counts an answer that had to break off since its time was over: its word for the log.
+    pub(super) fn overdue(&self, end: BodyEnd) -> Option<&'static str> {
+        if end.outcome != BodyOutcome::Failed(BodyError::Overdue) {
+            return None;
+        }
+        self.metrics.cut();
+        Some(Rejection::UpstreamFailed(UpstreamFailure::Overdue).reason())
     }
 
     /// Decides whether a request may take this route: the one pipeline behind every door.

@@ -190,6 +190,9 @@ pub enum UpstreamFailure {
     Malformed,
     /// No answer in time (504).
     TimedOut,
+    /// All of the exchange took longer than the route allows, or than a gRPC caller waits for it
+    /// (504).
+    Overdue,
     /// Our own name stands in `Via` (RFC 9110 §7.6): the request goes in circles (502).
     Loop,
     /// Too many requests wait for this upstream (503).

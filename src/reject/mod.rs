@@ -93,7 +93,7 @@ impl Rejection {
             Self::VerifierUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::OwnClientRefused(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamFailed(failure) => match failure {
-                UpstreamFailure::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+                UpstreamFailure::TimedOut | UpstreamFailure::Overdue => StatusCode::GATEWAY_TIMEOUT,
                 UpstreamFailure::Busy => StatusCode::SERVICE_UNAVAILABLE,
                 UpstreamFailure::Refused
                 | UpstreamFailure::Tls
@@ -177,8 +177,8 @@ impl Rejection {
             },
             Self::UpstreamFailed(failure) => match failure {
                 UpstreamFailure::Tls => Level::ERROR,
-                // A caller can write our name into `Via` itself.
-                UpstreamFailure::Loop => Level::DEBUG,
+                // A caller can write our name into `Via` itself, and how long it waits.
+                UpstreamFailure::Loop | UpstreamFailure::Overdue => Level::DEBUG,
                 UpstreamFailure::Refused
                 | UpstreamFailure::Reset
                 | UpstreamFailure::Malformed
@@ -215,6 +215,7 @@ impl Rejection {
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
             | Self::PreflightRefused(_) => GrpcStatus::PermissionDenied,
+            Self::UpstreamFailed(UpstreamFailure::Overdue) => GrpcStatus::DeadlineExceeded,
             Self::VerifierUnavailable(_) | Self::OwnClientRefused(_) | Self::UpstreamFailed(_) => {
                 GrpcStatus::Unavailable
             }
@@ -233,6 +234,7 @@ impl Rejection {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(missing_docs, reason = "the names are those of gRPC's own list")]
 pub enum GrpcStatus {
+    DeadlineExceeded = 4,
     PermissionDenied = 7,
     ResourceExhausted = 8,
     Unimplemented = 12,
@@ -245,6 +247,7 @@ impl GrpcStatus {
     /// The number as text, as `grpc-status` has it.
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::DeadlineExceeded => "4",
             Self::PermissionDenied => "7",
             Self::ResourceExhausted => "8",
             Self::Unimplemented => "12",
@@ -349,6 +352,7 @@ mod tests {
             (R::UpstreamFailed(U::Reset),              502, "upstream_reset",                None,    warn,  14, None),
             (R::UpstreamFailed(U::Malformed),          502, "upstream_malformed",            None,    warn,  14, None),
             (R::UpstreamFailed(U::TimedOut),           504, "upstream_timed_out",            None,    warn,  14, None),
+            (R::UpstreamFailed(U::Overdue),            504, "deadline_exceeded",             None,    debug, 4,  None),
             (R::UpstreamFailed(U::Loop),               502, "upstream_loop",                 None,    debug, 14, None),
             (R::UpstreamFailed(U::Busy),               503, "upstream_busy",                 None,    warn,  14, Some(1)),
         ]

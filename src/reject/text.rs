@@ -66,6 +66,7 @@ impl Rejection {
                 UpstreamFailure::Reset => "upstream_reset",
                 UpstreamFailure::Malformed => "upstream_malformed",
                 UpstreamFailure::TimedOut => "upstream_timed_out",
+                UpstreamFailure::Overdue => "deadline_exceeded",
                 UpstreamFailure::Loop => "upstream_loop",
                 UpstreamFailure::Busy => "upstream_busy",
             },
@@ -80,9 +81,10 @@ impl Rejection {
             Self::VerifierUnavailable(_) => "verifier_unavailable",
             Self::OwnClientRefused(_) => "own_client_refused",
             Self::UpstreamFailed(failure) => match failure {
-                UpstreamFailure::TimedOut | UpstreamFailure::Loop | UpstreamFailure::Busy => {
-                    self.reason()
-                }
+                UpstreamFailure::TimedOut
+                | UpstreamFailure::Overdue
+                | UpstreamFailure::Loop
+                | UpstreamFailure::Busy => self.reason(),
                 UpstreamFailure::Refused
                 | UpstreamFailure::Tls
                 | UpstreamFailure::Reset
@@ -173,6 +175,7 @@ impl Rejection {
             }
             Self::UpstreamFailed(failure) => match failure {
                 UpstreamFailure::TimedOut => "The API did not answer in time.",
+                UpstreamFailure::Overdue => "The answer took longer than it may take in all.",
                 UpstreamFailure::Busy => "The API has too many requests to answer at the moment.",
                 UpstreamFailure::Refused
                 | UpstreamFailure::Tls

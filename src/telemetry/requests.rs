@@ -16,6 +16,7 @@ pub(super) struct RequestFamilies {
     requests: Family<Counters<{ Outcome::ALL.len() }>>,
     seconds: Family<Timings>,
     refusals: IntCounterVec,
+    cut: IntCounterVec,
     responses: Family<Counters<{ CLASSES.len() }>>,
     connections: IntGauge,
 }
@@ -95,6 +96,12 @@ impl RequestFamilies {
                 "Refused requests, by route and reason.",
                 &["route", "reason"],
             ),
+            cut: counters(
+                registry,
+                "scopegate_answers_cut_total",
+                "Answers that broke off since the total time-out was over.",
+                &["route"],
+            ),
             responses: Family::new(
                 registry,
                 (
@@ -114,6 +121,7 @@ impl RequestFamilies {
             outcomes: self.requests.of(name),
             seconds: self.seconds.of(name),
             refusals: self.refusals.clone(),
+            cut: self.cut.clone(),
         }
     }
 
@@ -135,6 +143,7 @@ pub struct RouteMetrics {
     outcomes: Arc<Counters<{ Outcome::ALL.len() }>>,
     seconds: Arc<Timings>,
     refusals: IntCounterVec,
+    cut: IntCounterVec,
 }
 
 impl RouteMetrics {
@@ -147,6 +156,11 @@ impl RouteMetrics {
     pub fn refused(&self, rejection: &Rejection, took: Duration) {
         self.count(Outcome::of(rejection), took);
         self.refusals.with_label_values(&[&*self.name, rejection.reason()]).inc();
+    }
+
+    /// Counts an answer that had begun and broke off since its time was over.
+    pub fn cut(&self) {
+        self.cut.with_label_values(&[&*self.name]).inc();
     }
 
     fn count(&self, outcome: Outcome, took: Duration) {

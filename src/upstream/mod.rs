@@ -48,7 +48,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use crate::body::Body;
-use crate::config::{self, tls};
+use crate::config::{self, RouteTimeouts, tls};
 use crate::policy::Permit;
 use crate::reject::UpstreamFailure;
 use connect::{Protocol, Security, Target, connect, resolve};
@@ -91,8 +91,8 @@ struct Endpoint {
 /// Sends a request to an upstream and gives its answer, whose body comes as it is read.
 ///
 /// `request` has its final headers, `Host` among them; its target is sent as it is. It must have
-/// the version its caller spoke. `header_timeout` takes the place of the upstream's
-/// `timeouts.header`: from now to the end of the answer's head.
+/// the version its caller spoke. What `timeouts` has takes the place of the upstream's own: `header` is
+/// from now to the end of the answer's head. Its `total` is the caller's business.
 ///
 /// # Errors
 /// Why there is no answer. If the request's own body is at fault, its
@@ -105,9 +105,9 @@ pub fn forward(
     upstream: &Upstream,
     worker: WorkerIndex,
     request: Request<Body>,
-    header_timeout: Option<Duration>,
+    timeouts: RouteTimeouts,
 ) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
-    upstream.exchange(worker, request, header_timeout)
+    upstream.exchange(worker, request, timeouts)
 }
 
 impl Upstream {
@@ -163,9 +163,9 @@ impl Upstream {
         &self,
         worker: WorkerIndex,
         request: Request<Body>,
-        header_timeout: Option<Duration>,
+        timeouts: RouteTimeouts,
     ) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
-        match self.begin(worker, request, header_timeout) {
+        match self.begin(worker, request, timeouts) {
             Ok((sent, deadline)) => {
                 Either::Left(sent.then(move |sent| self.settle(worker, sent, deadline)))
             }
@@ -194,7 +194,7 @@ impl Upstream {
         &self,
         worker: WorkerIndex,
         mut request: Request<Body>,
-        header_timeout: Option<Duration>,
+        timeouts: RouteTimeouts,
     ) -> Result<(impl Future<Output = Sent>, Instant), UpstreamFailure> {
         if request.body().watch().fault().is_some() {
             return Err(UpstreamFailure::Reset);
@@ -205,8 +205,8 @@ impl Upstream {
         request.extensions_mut().clear();
         let pool = self.pools.get(worker.get()).ok_or(UpstreamFailure::Busy)?;
         let now = Instant::now();
-        let deadline = later(now, header_timeout.unwrap_or(self.settings.timeouts.header));
-        let exchange = pool.enter(now)?;
+        let deadline = later(now, timeouts.header.unwrap_or(self.settings.timeouts.header));
+        let exchange = pool.enter(now, timeouts.idle)?;
         let sent = match pool.take(exchange.endpoint(), now) {
             Some(line) => Either::Left(self.send(line, request, exchange, deadline)),
             // Boxed, as this is rare and every request would carry its size around.
@@ -305,7 +305,7 @@ impl Upstream {
         match protocol {
             Protocol::Http1 => {
                 pool.speaks_http1(at);
-                Ok(Line::Http1(Link::start(stream, self.settings.timeouts.idle)))
+                Ok(Line::Http1(Link::start(stream)))
             }
             Protocol::Http2 => {
                 let sender = timeout_at(deadline, stream::start(stream))

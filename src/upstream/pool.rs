@@ -82,8 +82,13 @@ impl Pool {
         }
     }
 
-    /// Lets a request in and picks its endpoint, unless too many are under way.
-    pub(super) fn enter(self: &Arc<Self>, now: Instant) -> Result<InFlight, UpstreamFailure> {
+    /// Lets a request in and picks its endpoint, unless too many are under way. `idle` is how long a
+    /// body of it may stand still, in place of the upstream's own.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        now: Instant,
+        idle: Option<Duration>,
+    ) -> Result<InFlight, UpstreamFailure> {
         let mut state = self.lock();
         let State { loads, in_flight, held, dice: dice_state, .. } = &mut *state;
         if !self.quota.take(held) {
@@ -96,7 +101,8 @@ impl Pool {
             load.in_flight += 1;
         }
         drop(state);
-        Ok(InFlight { pool: Some(Arc::clone(self)), endpoint, started: now })
+        let idle = idle.unwrap_or(self.idle);
+        Ok(InFlight { pool: Some(Arc::clone(self)), endpoint, started: now, idle })
     }
 
     /// An open connection to an endpoint, if there is one that can be used.
@@ -231,6 +237,7 @@ pub(super) struct InFlight {
     pool: Option<Arc<Pool>>,
     endpoint: usize,
     started: Instant,
+    idle: Duration,
 }
 
 impl InFlight {
@@ -243,8 +250,8 @@ impl InFlight {
     }
 
     /// How long its answer's body may stand still.
-    pub(super) fn idle(&self) -> Duration {
-        self.pool.as_ref().map_or(Duration::ZERO, |pool| pool.idle)
+    pub(super) const fn idle(&self) -> Duration {
+        self.idle
     }
 
     /// Goes to another endpoint.

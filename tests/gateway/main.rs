@@ -46,5 +46,6 @@ mod route_headers;
 mod scopes_and_claims;
 mod shipped;
 mod streams;
+mod timeouts;
 mod tools;
 mod upstreams;

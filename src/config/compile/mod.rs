@@ -15,6 +15,7 @@ mod listener;
 mod rewrite;
 mod route;
 mod server;
+mod timeout;
 mod top;
 mod upstream;
 

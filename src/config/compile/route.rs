@@ -1,18 +1,16 @@
 //! `[[routes]]`.
 
-use std::time::Duration;
-
 use http::{HeaderName, Method};
 
 use super::constant::{self, Way};
 use super::guard::{self, Guard};
-use super::{Names, cors, identity, rewrite};
+use super::{Names, cors, identity, rewrite, timeout};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::{Form, Value};
 use crate::config::table::Table;
-use crate::config::value::{Zero, duration, size};
-use crate::config::{Forward, Route};
+use crate::config::value::size;
+use crate::config::{Forward, Route, RouteTimeouts};
 use crate::headers::{ConstantEdits, Cors, EditPlan};
 use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
 
@@ -38,7 +36,7 @@ struct Rest<'c> {
     request: Option<(ConstantEdits, Spot<'c>)>,
     response: ConstantEdits,
     cors: Option<Cors>,
-    timeout: Option<Duration>,
+    timeouts: RouteTimeouts,
     body_max: Option<u64>,
 }
 
@@ -106,15 +104,15 @@ fn rest<'c>(
         constant::read(value, Way::Response)
     });
     let cors = table.option("cors", |value| cors::read(value, methods.unwrap_or(&MethodSet::All)));
-    let timeout = table.option("timeout", |value| duration(&value, Zero::Refused));
+    let timeouts = table.or("timeout", RouteTimeouts::default(), timeout::read);
     let body_max = table.option("body_max", |value| size(&value));
     let (name, upstream, forward, rewrite) = (name?, upstream?, forward?, rewrite?.flatten());
     let (identity, request, response) = (identity?, request?, response?);
-    let (cors, timeout, body_max) = (cors?, timeout?, body_max?);
+    let (cors, timeouts, body_max) = (cors?, timeouts?, body_max?);
     #[rustfmt::skip]
     let rest = Rest {
         name: Box::default(), upstream, forward, rewrite, identity, request, response, cors,
-        timeout, body_max,
+        timeouts, body_max,
     };
     Ok((name, rest))
 }
@@ -134,7 +132,7 @@ impl<'c> Draft<'c> {
         let Self { host, path, methods, guard, at: _, rest } = self;
         #[rustfmt::skip]
         let Rest {
-            name, upstream, forward, rewrite, identity, request, response, cors, timeout, body_max,
+            name, upstream, forward, rewrite, identity, request, response, cors, timeouts, body_max,
         } = rest?;
         let Guard { access, servers, opaque_server, basic_server, accept } = guard?;
         let request = request.map(|(request, _)| request).unwrap_or_default();
@@ -142,7 +140,7 @@ impl<'c> Draft<'c> {
         #[rustfmt::skip]
         let route = Route {
             name, host, path, methods, upstream, access, servers, opaque_server, basic_server,
-            accept, forward, rewrite, edits, cors, timeout, body_max,
+            accept, forward, rewrite, edits, cors, timeouts, body_max,
         };
         Ok(route)
     }

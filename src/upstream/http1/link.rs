@@ -50,7 +50,7 @@ pub(in crate::upstream) struct Link {
     request: Option<(Parts, Body)>,
     /// What this exchange counts for, while one is under way.
     exchange: Option<InFlight>,
-    /// The longest wait within an answer's body.
+    /// The longest wait within this exchange's answer.
     idle: Duration,
 }
 
@@ -63,8 +63,8 @@ enum Failure {
 }
 
 impl Link {
-    /// Takes a new connection into use. `idle` is the longest wait within an answer's body.
-    pub(in crate::upstream) fn start(stream: Stream, idle: Duration) -> Box<Self> {
+    /// Takes a new connection into use.
+    pub(in crate::upstream) fn start(stream: Stream) -> Box<Self> {
         let used = Instant::now();
         Box::new(Self {
             stream,
@@ -76,7 +76,7 @@ impl Link {
             keeps: true,
             request: None,
             exchange: None,
-            idle,
+            idle: Duration::ZERO,
         })
     }
 
@@ -93,6 +93,7 @@ impl Link {
     ) -> impl Future<Output = Result<Response<Body>, Unanswered>> {
         prepare_http1(&mut request);
         self.used = exchange.started();
+        self.idle = exchange.idle();
         let mut patience = Patience::new(request.body().watch(), self.used, deadline);
         self.upload.begin(&request);
         self.wait.until(match self.upload.is_asking() {

@@ -198,7 +198,7 @@ async fn an_answer_that_does_not_come_in_time_closes_the_connection() {
     let upstream = raw.http1();
     let get_in = |timeout| {
         let request = request(Method::GET, "/", Body::empty());
-        upstream.exchange(WORKER, request, Some(timeout))
+        upstream.exchange(WORKER, request, header(timeout))
     };
     let short = Duration::from_millis(50);
     assert_eq!(get_in(short).await.err(), Some(UpstreamFailure::TimedOut));
@@ -221,7 +221,7 @@ async fn a_timer_left_over_from_a_shorter_wait_does_not_end_a_longer_one() {
     let upstream = raw.http1();
     let get_in = |millis| {
         let request = request(Method::GET, "/", Body::empty());
-        upstream.exchange(WORKER, request, Some(Duration::from_millis(millis)))
+        upstream.exchange(WORKER, request, header(Duration::from_millis(millis)))
     };
     assert!(get_in(60).await.is_ok(), "sets the timer to 60 ms");
     assert!(get_in(5000).await.is_ok(), "waits past it");

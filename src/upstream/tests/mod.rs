@@ -44,11 +44,16 @@ fn request(method: Method, target: &str, body: Body) -> Request<Body> {
     Request::builder().method(method).uri(target).header("host", "api.test").body(body).unwrap()
 }
 
+/// A time-out of a route for the answer's head.
+fn header(timeout: Duration) -> RouteTimeouts {
+    RouteTimeouts { header: Some(timeout), ..RouteTimeouts::default() }
+}
+
 async fn send(
     upstream: &Upstream,
     request: Request<Body>,
 ) -> Result<Response<Body>, UpstreamFailure> {
-    upstream.exchange(WORKER, request, None).await
+    upstream.exchange(WORKER, request, RouteTimeouts::default()).await
 }
 
 async fn get(upstream: &Upstream, target: &str) -> Result<Response<Body>, UpstreamFailure> {

@@ -1,0 +1,28 @@
+//! `timeout` of a route.
+
+use crate::config::RouteTimeouts;
+use crate::config::problem::Told;
+use crate::config::reader::{Form, Value};
+use crate::config::value::{Zero, duration};
+
+/// One duration is that of the answer's head.
+pub(super) fn read(value: Value<'_>) -> Result<RouteTimeouts, Told> {
+    match value.form(&[Form::Text, Form::Table]) {
+        Some(Form::Table) => value.table(|table| {
+            let mut timeout = |key| table.option(key, |value| duration(&value, Zero::Refused));
+            let (header, idle, total) = (timeout("header"), timeout("idle"), timeout("total"));
+            let (header, idle, total) = (header?, idle?, total?);
+            if header.is_none() && idle.is_none() && total.is_none() {
+                return Err(table.spot().wrong("an empty table", WRITE));
+            }
+            Ok(RouteTimeouts { header, idle, total })
+        }),
+        _ => {
+            let header = duration(&value, Zero::Refused)?;
+            Ok(RouteTimeouts { header: Some(header), ..RouteTimeouts::default() })
+        }
+    }
+}
+
+const WRITE: &str =
+    "write timeout = { header = \"30s\", idle = \"60s\", total = \"5m\" }, or less of it";

@@ -1,0 +1,142 @@
+//! `timeout` of a route: for the head, for the pieces of a body, and for all of the exchange.
+
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::harness::backend::Then;
+use crate::harness::{RawBackend, TestIssuer, World, in_time};
+
+/// An answer that begins and never ends.
+const ENDLESS: &str = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nfirst\r\n";
+
+async fn raw(bytes: &str, timeout: &str, log: &str) -> (RawBackend, World) {
+    let upstream = RawBackend::start(bytes, Then::Hang).await;
+    let url = upstream.url();
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        let route = format!(
+            r#"name = "slow", path = "/slow", access = "public", upstream = "raw", timeout = {timeout}"#
+        );
+        setup.upstream("raw", &url, "").table(log).route(&route)
+    })
+    .await;
+    (upstream, world)
+}
+
+#[tokio::test]
+async fn without_a_head_in_time_it_is_504() {
+    for (timeout, reason) in [
+        (r#""300ms""#, "upstream_timed_out"),
+        (r#"{ header = "300ms" }"#, "upstream_timed_out"),
+        (r#"{ total = "300ms" }"#, "deadline_exceeded"),
+        (r#"{ header = "1h", total = "300ms" }"#, "deadline_exceeded"),
+    ] {
+        let (_upstream, world) = raw("", timeout, "").await;
+        let answer = in_time("an answer", world.gateway.get("/slow").send()).await;
+        assert_eq!((answer.status, &answer.json()["reason"]), (504, &reason.into()), "{timeout}");
+        let labels = [("route", "slow"), ("reason", reason)];
+        assert_eq!(world.gateway.metric("scopegate_refusals_total", &labels).await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_goes_on_is_ended_by_the_total_time_too() {
+    let (upstream, world) = raw("", r#"{ total = "700ms" }"#, "").await;
+    let mut connection = world.gateway.connect().await;
+    let head = b"POST /slow HTTP/1.1\r\nhost: api.test\r\ntransfer-encoding: chunked\r\n\r\n";
+    connection.write(head).await;
+    upstream.receives("POST /slow").await;
+    let sending = async {
+        loop {
+            connection.write(b"1\r\nx\r\n").await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    // Longer than the total time; the pieces are what keeps the head's own wait from ending.
+    drop(tokio::time::timeout(Duration::from_millis(600), sending).await);
+    assert_eq!(in_time("an answer", connection.head()).await.status, 504);
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_too_long_breaks_off_and_is_counted_and_logged() {
+    for log in ["", "[log]\naccess = false"] {
+        let (_upstream, world) = raw(ENDLESS, r#"{ total = "500ms" }"#, log).await;
+        let answer = in_time("the end", world.gateway.get("/slow").send()).await;
+        assert_eq!((answer.status, answer.text().as_str()), (200, "first"));
+        assert!(!answer.complete, "never a clean end");
+        let labels = [("route", "slow")];
+        assert_eq!(world.gateway.metric("scopegate_answers_cut_total", &labels).await, 1.0);
+        if log.is_empty() {
+            let log = world.gateway.whole_log().await;
+            let line = log.lines().find(|line| line.contains("/slow")).unwrap();
+            assert!(line.contains("status=200 reason=\"deadline_exceeded\""), "{line}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn over_http2_the_stream_is_reset() {
+    let (_upstream, world) = raw(ENDLESS, r#"{ total = "500ms" }"#, "").await;
+    let http2 = world.gateway.http2().await;
+    let outcome = in_time("the end", http2.send("GET", "/slow", &[], b"")).await;
+    assert!(outcome.map_or_else(|error| error.is_reset(), |answer| !answer.complete));
+}
+
+#[tokio::test]
+async fn a_route_has_its_own_patience_with_bodies() {
+    let (_upstream, world) = raw(ENDLESS, r#"{ idle = "300ms" }"#, "").await;
+    let answer = in_time("the end", world.gateway.get("/slow").send()).await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "first"));
+    assert!(!answer.complete);
+    let stalled = b"POST /slow HTTP/1.1\r\nhost: api.test\r\ncontent-length: 9\r\n\r\nhalf";
+    let (_upstream, world) = raw("", r#"{ idle = "300ms" }"#, "").await;
+    let mut connection = world.gateway.connect().await;
+    connection.write(stalled).await;
+    assert_eq!(in_time("an answer", connection.head()).await.status, 408);
+}
+
+/// An upstream over HTTP/2 that takes one request and says how its stream was reset.
+async fn silent_http2() -> (String, oneshot::Receiver<(String, h2::Reason)>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (request, mut answer) = connection.accept().await.unwrap().unwrap();
+        let timeout = request.headers()["grpc-timeout"].to_str().unwrap().to_owned();
+        tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        let reason = std::future::poll_fn(|cx| answer.poll_reset(cx)).await.unwrap();
+        drop(tell.send((timeout, reason)));
+    });
+    (url, told)
+}
+
+#[tokio::test]
+async fn grpc_timeout_elapsed_is_status_4_and_the_upstream_stream_is_cancelled() {
+    for (route, sent) in [("", "300m"), (r#", timeout = { total = "300ms" }"#, "1H")] {
+        let (url, told) = silent_http2().await;
+        let world = World::built(TestIssuer::new(), "", |setup| {
+            let route = format!(r#"path = "/s/m", access = "public", upstream = "grpc"{route}"#);
+            setup.upstream("grpc", &url, "").route(&route)
+        })
+        .await;
+        let fields =
+            [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", sent)];
+        let http2 = world.gateway.http2().await;
+        let answer = in_time("an answer", http2.send("POST", "/s/m", &fields, b"\0\0\0\0\0"));
+        let answer = answer.await.unwrap();
+        assert_eq!((answer.status, answer.header("grpc-status")), (200, "4"), "{sent}");
+        let (timeout, reason) = in_time("a reset", told).await.unwrap();
+        assert_eq!((timeout.as_str(), reason), (sent, h2::Reason::CANCEL));
+    }
+}
+
+#[tokio::test]
+async fn grpc_timeout_means_nothing_in_other_requests() {
+    let (_upstream, world) =
+        raw("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", r#"{ total = "1h" }"#, "").await;
+    let answer = world.gateway.get("/slow").header("grpc-timeout", "0n").send().await;
+    assert_eq!((answer.status, answer.text().as_str()), (200, "ok"));
+}
