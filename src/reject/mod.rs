@@ -281,6 +281,7 @@ mod tests {
 
     /// Every variant in every column.
     #[rustfmt::skip]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn table() -> Vec<Row> {
         use {Rejection as R, InvalidToken as T, MalformedCredential as C, MalformedRequest as M};
         use {OutageCause as O, OwnClientCause as W, PreflightRefusal as F};

@@ -173,18 +173,7 @@ impl Rejection {
                 "This API cannot be reached with the gateway's own credential. The operator has to \
                  act; your credential is not the cause."
             }
-            Self::UpstreamFailed(failure) => match failure {
-                UpstreamFailure::TimedOut => "The API did not answer in time.",
-                UpstreamFailure::Overdue => "The answer took longer than it may take in all.",
-                UpstreamFailure::Busy => "The API has too many requests to answer at the moment.",
-                UpstreamFailure::Refused
-                | UpstreamFailure::Tls
-                | UpstreamFailure::Reset
-                | UpstreamFailure::Malformed => "The API gave no usable answer.",
-                UpstreamFailure::Loop => {
-                    "The request has passed this gateway before; it would go in circles."
-                }
-            },
+            Self::UpstreamFailed(failure) => failure.detail(),
         }
     }
 
@@ -211,6 +200,20 @@ impl Rejection {
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => None,
+        }
+    }
+}
+
+impl UpstreamFailure {
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::TimedOut => "The API did not answer in time.",
+            Self::Overdue => "The answer took longer than it may take in all.",
+            Self::Busy => "The API has too many requests to answer at the moment.",
+            Self::Refused | Self::Tls | Self::Reset | Self::Malformed => {
+                "The API gave no usable answer."
+            }
+            Self::Loop => "The request has passed this gateway before; it would go in circles.",
         }
     }
 }

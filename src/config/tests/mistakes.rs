@@ -203,6 +203,7 @@ fn in_upstreams() {
 
 #[test]
 #[rustfmt::skip]
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn in_routes() {
     check(Severity::Error, &[
         (ROUTE, "\n", "[[routes]]", "routes[0]: `path` is missing"),
