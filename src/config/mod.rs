@@ -6,6 +6,7 @@
 //! are the compiled types: no string that has a grammar, no name that is not resolved, no secret
 //! that was not read.
 
+mod certificates;
 mod compile;
 mod context;
 mod files;
@@ -25,6 +26,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustls_pki_types::CertificateDer;
@@ -37,6 +39,7 @@ use crate::policy::Access;
 use crate::reject::Realm;
 use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
 
+pub use certificates::{Certificates, OwnCertificates, PairError};
 pub use load::{Loaded, load, parse};
 pub use problem::{Excerpt, Place, Problem, Problems, Severity};
 pub use server::{
@@ -95,14 +98,27 @@ pub struct Listener {
 }
 
 /// `[listeners.tls]`, read.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct ListenerTls {
+    /// `certificate` and `key`, then those of `certificates`; at least one.
+    pub pairs: Vec<CertificatePair>,
+    /// Whose certificates callers may present; they are then asked for one and must have it.
+    pub client_ca: Option<Vec<CertificateDer<'static>>>,
+    /// Where `client_ca` was read.
+    pub client_ca_file: Option<PathBuf>,
+}
+
+/// A certificate and its key, read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct CertificatePair {
     /// The chain, the server's own certificate first.
     pub certificate: Vec<CertificateDer<'static>>,
     /// Its private key, PEM.
     pub key: Secret,
-    /// Whose certificates callers may present; they are then asked for one and must have it.
-    pub client_ca: Option<Vec<CertificateDer<'static>>>,
+    /// Where the chain was read.
+    pub certificate_file: PathBuf,
+    /// Where the key was read.
+    pub key_file: PathBuf,
 }
 
 /// `limits` of a listener.

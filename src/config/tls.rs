@@ -8,12 +8,16 @@ use std::fmt;
 use std::sync::Arc;
 
 use rustls::client::WantsClientCert;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
-use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
+use rustls::server::{
+    ResolvesServerCert, ServerSessionMemoryCache, VerifierBuilderError, WebPkiClientVerifier,
+};
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+use super::certificates::{Certificates, PairError};
 use super::{EndpointAddress, ListenerTls, UpstreamTls};
 use crate::base::secret::Secret;
 
@@ -34,6 +38,14 @@ pub enum TlsError {
     NoSystemCa,
     /// No certificate can have this name.
     ServerName(Box<str>),
+    /// There is no certificate where one must be.
+    NoCertificate,
+    /// The server's own certificate cannot be parsed.
+    CertificateUnreadable,
+    /// A certificate besides the first one that has no name to ask for.
+    NoName,
+    /// Two certificates with the same type of key have this name.
+    NameTwice(Box<str>),
 }
 
 impl fmt::Display for TlsError {
@@ -49,20 +61,36 @@ impl fmt::Display for TlsError {
             Self::CaEmpty => formatter.write_str("the CA is empty"),
             Self::NoSystemCa => formatter.write_str("this machine has no CA certificates"),
             Self::ServerName(name) => write!(formatter, "{name:?} is no name for a certificate"),
+            Self::NoCertificate => formatter.write_str("there is no certificate"),
+            Self::CertificateUnreadable => formatter.write_str("the certificate cannot be parsed"),
+            Self::NoName => {
+                formatter.write_str("there is no DNS name in it: no caller would be shown it")
+            }
+            Self::NameTwice(name) => write!(
+                formatter,
+                "another certificate with a key of the same type names {name} too"
+            ),
         }
     }
 }
 
 impl std::error::Error for TlsError {}
 
-/// Settings of a TLS listener: HTTP/2 and HTTP/1.1 by ALPN, no early data (RFC 8470: a replayed
-/// request would be answered twice). With a `client_ca` every caller must present a certificate
-/// of it; without one none is asked for.
+/// Settings of a TLS listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, no early data (RFC
+/// 8470: a replayed request would be answered twice). With a `client_ca` every caller must present
+/// a certificate of it; without one none is asked for.
+///
+/// Callers may resume a session, by ticket or by id. Keys of tickets and sessions are of these
+/// settings alone: a resumed session carries the client certificate that was checked when it began,
+/// and it was checked against this `client_ca` and no other.
 ///
 /// # Errors
-/// When certificate, key or CA cannot be used.
-pub fn server_config(tls: &ListenerTls) -> Result<ServerConfig, TlsError> {
+/// When a certificate, a key or the CA cannot be used; `pair` tells which pair it is about.
+pub fn server_config(
+    tls: &ListenerTls,
+) -> Result<(ServerConfig, Arc<Certificates>), ListenerTlsError> {
     let provider = provider();
+    let certificates = Arc::new(Certificates::new(&tls.pairs, &provider)?);
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Unusable)?;
@@ -74,13 +102,44 @@ pub fn server_config(tls: &ListenerTls) -> Result<ServerConfig, TlsError> {
             builder.with_client_cert_verifier(verifier.map_err(TlsError::CaUnusable)?)
         }
     };
-    let mut config = builder
-        .with_single_cert(tls.certificate.clone(), private_key(&tls.key)?)
-        .map_err(TlsError::Unusable)?;
+    let mut config =
+        builder.with_cert_resolver(Arc::clone(&certificates) as Arc<dyn ResolvesServerCert>);
     config.alpn_protocols = alpn();
     config.max_early_data_size = 0;
-    Ok(config)
+    // Its keys are made anew every six hours, and the last ones are still taken for as long.
+    config.ticketer = Ticketer::new().map_err(TlsError::Unusable)?;
+    config.session_storage = ServerSessionMemoryCache::new(SESSIONS_MAX);
+    Ok((config, certificates))
 }
+
+/// What is wrong with the settings of a TLS listener.
+#[derive(Debug)]
+pub struct ListenerTlsError {
+    /// Which pair of certificate and key it is about, counted from 0; absent: the CA, or all.
+    pub pair: Option<usize>,
+    /// What it is.
+    pub error: TlsError,
+}
+
+impl From<TlsError> for ListenerTlsError {
+    fn from(error: TlsError) -> Self {
+        Self { pair: None, error }
+    }
+}
+
+impl From<PairError> for ListenerTlsError {
+    fn from(PairError { pair, error }: PairError) -> Self {
+        Self { pair: Some(pair), error }
+    }
+}
+
+impl fmt::Display for ListenerTlsError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(formatter)
+    }
+}
+
+impl std::error::Error for ListenerTlsError {}
 
 /// Settings for the `https:` endpoints of an upstream: its certificate is always verified, against
 /// its own CA where one is configured, else against the system's.
@@ -178,7 +237,7 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
-fn private_key(pem: &Secret) -> Result<PrivateKeyDer<'static>, TlsError> {
+pub(super) fn private_key(pem: &Secret) -> Result<PrivateKeyDer<'static>, TlsError> {
     PrivateKeyDer::from_pem_slice(pem.expose().as_bytes()).map_err(|_| TlsError::KeyUnreadable)
 }
 
@@ -190,22 +249,29 @@ fn alpn() -> Vec<Vec<u8>> {
     vec![b"h2".to_vec(), b"http/1.1".to_vec()]
 }
 
+/// Sessions of TLS 1.2 kept for callers that take no tickets, about 200 bytes each.
+const SESSIONS_MAX: usize = 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CertificatePair;
     use crate::config::tests::pair;
 
     fn listener(certificate: &str, key: &str) -> ListenerTls {
-        let certificate = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
-        ListenerTls { certificate: vec![certificate], key: Secret::new(key), client_ca: None }
+        let certificate = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let (certificate_file, key_file) = ("tls.crt".into(), "tls.key".into());
+        let key = Secret::new(key);
+        let pair = CertificatePair { certificate, key, certificate_file, key_file };
+        ListenerTls { pairs: vec![pair], ..ListenerTls::default() }
     }
 
     #[test]
     fn rfc8470_a_listener_offers_both_protocols_and_takes_no_early_data() {
         let (certificate, key) = pair();
         let mut tls = listener(&certificate, &key);
-        tls.client_ca = Some(tls.certificate.clone());
-        let config = server_config(&tls).unwrap();
+        tls.client_ca = Some(tls.pairs[0].certificate.clone());
+        let (config, _) = server_config(&tls).unwrap();
         assert_eq!(config.alpn_protocols, [b"h2".to_vec(), b"http/1.1".to_vec()]);
         assert_eq!(config.max_early_data_size, 0);
     }
@@ -218,15 +284,18 @@ mod tests {
         assert_eq!(error, "certificate and key do not belong together");
         let (certificate, _) = pair();
         let outcome = server_config(&listener(&certificate, "no PEM"));
-        assert!(matches!(outcome, Err(TlsError::KeyUnreadable)));
+        let error = outcome.unwrap_err();
+        assert!(matches!(error.error, TlsError::KeyUnreadable), "{error}");
+        assert_eq!(error.pair, Some(0));
     }
 
     #[test]
     fn an_upstream_is_checked_against_its_own_ca_where_there_is_one() {
         let (certificate, key) = pair();
-        let ListenerTls { certificate, key, .. } = listener(&certificate, &key);
+        let CertificatePair { certificate, key, .. } = listener(&certificate, &key).pairs.remove(0);
         let ca = Some(certificate.clone());
-        let tls = UpstreamTls { ca, identity: Some((certificate, key)), server_name: None };
+        let identity = Some((certificate, key));
+        let tls = UpstreamTls { ca, identity, ..UpstreamTls::default() };
         assert_eq!(client_config(&tls).unwrap().alpn_protocols.len(), 2);
         let tls = UpstreamTls { ca: Some(vec![b"junk".to_vec().into()]), ..tls };
         assert!(client_config(&tls).is_err());

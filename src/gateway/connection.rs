@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::BytesMut;
 use http::{HeaderMap, HeaderValue};
 
-use super::OwnCertificate;
 use super::holding::Hold;
 use crate::base::net::{Peer, TrustedProxies};
+use crate::config::OwnCertificates;
 use crate::headers::{Announcement, Caller, Pseudonym, Scheme, Trust, client_address};
 use crate::upstream::WorkerIndex;
 
@@ -111,7 +111,7 @@ pub struct Connection {
     /// Whether it is a trusted proxy.
     pub(super) trust: Trust,
     trusted: Arc<TrustedProxies>,
-    certificate: Option<Arc<OwnCertificate>>,
+    certificate: Option<Arc<OwnCertificates>>,
     /// The last host that a request was for, and what such requests are announced with.
     announced: Mutex<Option<Announcement>>,
     /// The last host that the certificate was asked about, and its answer.
@@ -124,7 +124,7 @@ impl Connection {
         worker: Arc<Worker>,
         peer: Peer,
         trusted: Arc<TrustedProxies>,
-        certificate: Option<Arc<OwnCertificate>>,
+        certificate: Option<Arc<OwnCertificates>>,
     ) -> Self {
         let scheme = if certificate.is_some() { Scheme::Https } else { Scheme::Http };
         let caller = Caller::new(peer, scheme);

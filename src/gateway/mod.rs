@@ -1,7 +1,6 @@
 //! The pipeline: a request comes in, a route is found, the credential is judged, the request goes
 //! on or is refused. [`Gateway::handle`] reads from top to bottom as the way a request takes.
 
-mod certificate;
 mod connection;
 mod context;
 mod departure;
@@ -23,7 +22,6 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, reques
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
-pub use certificate::OwnCertificate;
 pub use connection::{Connection, Worker};
 pub use route::{Admission, Route};
 pub use snapshot::{BuildError, Snapshot};

@@ -8,13 +8,13 @@ use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Protocol, Served};
-use super::listen::{BoundListener, Treatment};
+use super::connection::{Protocol, Served, Stream};
+use super::listen::{BoundListener, Tls, Treatment};
 use super::phase::PhaseReceiver;
 use crate::base::gather::Gathering;
 use crate::base::net::{ListenAddress, Peer};
+use crate::config::OwnCertificates;
 use crate::gateway::{Connection, Gateway, Worker};
 
 /// Accepts connections until the listener goes or the process drains.
@@ -82,7 +82,16 @@ impl Acceptor {
         tokio::spawn(async move {
             connections.inc();
             // Where everything ends at once, the worker's runtime ends with this task in it.
-            serve(gateway, worker, accepted, &treatment, phase).await;
+            match accepted {
+                Accepted::Tcp(stream, peer) => {
+                    let arrival = Arrival { gateway, worker, peer, phase };
+                    arrival.serve(stream, &treatment).await;
+                }
+                Accepted::Unix(stream) => {
+                    let arrival = Arrival { gateway, worker, peer: Peer::Unix, phase };
+                    arrival.serve(stream, &treatment).await;
+                }
+            }
             connections.dec();
             drop(place);
         });
@@ -109,48 +118,43 @@ impl Socketed {
     }
 }
 
-async fn serve(
+/// A connection that was accepted, and what it takes to serve it.
+struct Arrival {
     gateway: Arc<Gateway>,
     worker: Arc<Worker>,
-    accepted: Accepted,
-    treatment: &Treatment,
+    peer: Peer,
     phase: PhaseReceiver,
-) {
-    let peer = match &accepted {
-        Accepted::Tcp(_, peer) => *peer,
-        Accepted::Unix(_) => Peer::Unix,
-    };
-    let certificate = treatment.tls.as_ref().map(|(_, certificate)| Arc::clone(certificate));
-    let connection = Connection::new(worker, peer, Arc::clone(&treatment.trusted), certificate);
-    let limits = treatment.limits.clone();
-    let served = Served { gateway, connection, limits, phase };
-    match (accepted, &treatment.tls) {
-        // Each boxed: an idle connection without TLS would hold room for a handshake otherwise.
-        (Accepted::Tcp(stream, _), None) => Box::pin(served.plaintext(stream)).await,
-        (Accepted::Unix(stream), None) => Box::pin(served.plaintext(stream)).await,
-        (Accepted::Tcp(stream, _), Some((acceptor, _))) => {
-            Box::pin(with_tls(served, stream, acceptor)).await;
-        }
-        (Accepted::Unix(stream), Some((acceptor, _))) => {
-            let handshake = acceptor.accept(stream);
-            let handshake = Box::pin(timeout(served.limits.header_timeout, handshake));
-            if let Ok(Ok(stream)) = handshake.await {
-                Box::pin(served.plaintext(stream)).await;
-            }
-        }
-    }
 }
 
-async fn with_tls(served: Served, stream: TcpStream, acceptor: &TlsAcceptor) {
-    let handshake = acceptor.accept(Gathering::new(stream));
-    // Boxed: given back when the handshake is over.
-    let handshake = Box::pin(timeout(served.limits.header_timeout, handshake));
-    let Ok(Ok(stream)) = handshake.await else { return };
-    let protocol = match stream.get_ref().1.alpn_protocol() {
-        Some(b"h2") => Protocol::Http2,
-        _ => Protocol::Http1,
-    };
-    served.negotiated(stream, protocol).await;
+impl Arrival {
+    /// `certificates` are those of which the caller was shown one.
+    fn served(self, by: &Treatment, certificates: Option<Arc<OwnCertificates>>) -> Served {
+        let Self { gateway, worker, peer, phase } = self;
+        let connection = Connection::new(worker, peer, Arc::clone(&by.trusted), certificates);
+        Served { gateway, connection, limits: by.limits.clone(), phase }
+    }
+
+    async fn serve<I: Stream>(self, stream: I, treatment: &Treatment) {
+        match &treatment.tls {
+            // Each boxed: an idle connection without TLS would hold room for a handshake otherwise.
+            None => Box::pin(self.served(treatment, None).plaintext(stream)).await,
+            Some(tls) => Box::pin(self.with_tls(stream, tls, treatment)).await,
+        }
+    }
+
+    async fn with_tls<I: Stream>(self, stream: I, tls: &Tls, treatment: &Treatment) {
+        let handshake = tls.acceptor.accept(Gathering::new(stream));
+        // Boxed: given back when the handshake is over.
+        let handshake = Box::pin(timeout(treatment.limits.header_timeout, handshake));
+        let Ok(Ok(stream)) = handshake.await else { return };
+        let (_, session) = stream.get_ref();
+        let protocol = match session.alpn_protocol() {
+            Some(b"h2") => Protocol::Http2,
+            _ => Protocol::Http1,
+        };
+        let certificates = Arc::clone(tls.certificates.shown_for(session.server_name()));
+        self.served(treatment, Some(certificates)).negotiated(stream, protocol).await;
+    }
 }
 
 /// Whether an error of `accept` says something of one connection and nothing of the listener.

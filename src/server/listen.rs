@@ -12,8 +12,8 @@ use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use crate::base::net::{ListenAddress, TrustedProxies};
-use crate::config::{Listener, ListenerLimits, tls};
-use crate::gateway::OwnCertificate;
+use crate::config::tls::{self, TlsError};
+use crate::config::{Certificates, Listener, ListenerLimits, ListenerTls};
 
 /// A bound socket and how its connections are treated at the moment.
 #[derive(Debug)]
@@ -31,14 +31,28 @@ pub(super) struct BoundListener {
 
 /// How connections of a listener are treated.
 pub(super) struct Treatment {
-    /// TLS, and what the certificate speaks for.
-    pub(super) tls: Option<(TlsAcceptor, Arc<OwnCertificate>)>,
+    /// Absent: plaintext.
+    pub(super) tls: Option<Arc<Tls>>,
     /// Whose forwarding headers count.
     pub(super) trusted: Arc<TrustedProxies>,
     /// Bounds.
     pub(super) limits: ListenerLimits,
     /// One permit per connection.
     pub(super) places: Arc<Semaphore>,
+}
+
+/// TLS of a listener. Sessions are resumed within one value alone.
+pub(super) struct Tls {
+    pub(super) settings: ListenerTls,
+    pub(super) acceptor: TlsAcceptor,
+    pub(super) certificates: Arc<Certificates>,
+}
+
+impl Tls {
+    pub(super) fn new(settings: ListenerTls) -> Result<Self, TlsError> {
+        let (config, certificates) = tls::server_config(&settings).map_err(|error| error.error)?;
+        Ok(Self { settings, acceptor: TlsAcceptor::from(Arc::new(config)), certificates })
+    }
 }
 
 impl std::fmt::Debug for Treatment {
@@ -53,7 +67,7 @@ pub enum ListenError {
     /// The address cannot be bound.
     Bind(ListenAddress, io::Error),
     /// Certificate and key do not make a TLS server.
-    Tls(ListenAddress, String),
+    Tls(ListenAddress, TlsError),
 }
 
 impl std::fmt::Display for ListenError {
@@ -72,15 +86,17 @@ impl std::fmt::Display for ListenError {
 impl std::error::Error for ListenError {}
 
 impl Treatment {
-    pub(super) fn new(settings: &Listener) -> Result<Self, ListenError> {
-        let failed = |error: String| ListenError::Tls(settings.address.clone(), error);
+    /// `before` is what it takes the place of: where its TLS settings are equal they go on, and
+    /// with them the sessions that callers may resume.
+    pub(super) fn new(settings: &Listener, before: Option<&Self>) -> Result<Self, ListenError> {
+        let failed = |error| ListenError::Tls(settings.address.clone(), error);
+        let before = before.and_then(|before| before.tls.as_ref());
         let tls = match &settings.tls {
             None => None,
-            Some(tls) => {
-                let config = tls::server_config(tls).map_err(|error| failed(error.to_string()))?;
-                let own = OwnCertificate::new(&tls.certificate).map_err(failed)?;
-                Some((TlsAcceptor::from(Arc::new(config)), Arc::new(own)))
-            }
+            Some(tls) => match before.filter(|before| before.settings == *tls) {
+                Some(same) => Some(Arc::clone(same)),
+                None => Some(Arc::new(Tls::new(tls.clone()).map_err(failed)?)),
+            },
         };
         Ok(Self {
             tls,
@@ -97,7 +113,7 @@ impl BoundListener {
     /// # Errors
     /// When it cannot be bound, or its TLS settings do not work.
     pub(super) fn bind(settings: &Listener) -> Result<Self, ListenError> {
-        let treatment = ArcSwap::from_pointee(Treatment::new(settings)?);
+        let treatment = ArcSwap::from_pointee(Treatment::new(settings, None)?);
         let failed = |error| ListenError::Bind(settings.address.clone(), error);
         let socket = bound_socket(&settings.address).map_err(failed)?;
         let address = bound_address(&socket, &settings.address).map_err(failed)?;

@@ -152,8 +152,12 @@ impl Running {
     /// When it cannot be put to work; the old one then goes on.
     pub fn reload(&mut self, config: Config) -> Result<(), StartError> {
         let current = Arc::clone(&self.listeners.borrow());
-        let treatments = config.listeners.iter().map(Treatment::new);
-        let treatments = treatments.collect::<Result<Vec<_>, _>>()?;
+        let treatment = |settings: &Listener| {
+            let kept = current.iter().find(|listener| listener.configured == settings.address);
+            let before = kept.map(|listener| listener.treatment.load_full());
+            Treatment::new(settings, before.as_deref())
+        };
+        let treatments = config.listeners.iter().map(treatment).collect::<Result<Vec<_>, _>>()?;
         let bound = bind_all(&config.listeners, &current)?;
         let waiting = wait_for_a_restart(self.gateway.snapshot().config(), &config);
         self.gateway.take_up(config)?;

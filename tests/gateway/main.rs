@@ -37,6 +37,7 @@ mod invariants;
 mod jwt;
 mod keys;
 mod life;
+mod listeners;
 mod load;
 mod load_tokens;
 mod methods;

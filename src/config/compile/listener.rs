@@ -1,5 +1,6 @@
 //! `[[listeners]]` and `[admin]`.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::net::{ListenAddress, TrustedProxies};
@@ -8,9 +9,9 @@ use crate::config::files;
 use crate::config::problem::Told;
 use crate::config::reader::{Value, all as read_all};
 use crate::config::table::Table;
-use crate::config::tls::server_config;
+use crate::config::tls::{ListenerTlsError, TlsError, server_config};
 use crate::config::value::{Zero, duration, size};
-use crate::config::{Admin, Listener, ListenerLimits, ListenerTls};
+use crate::config::{Admin, CertificatePair, Listener, ListenerLimits, ListenerTls};
 
 /// Every listener, with the place of its address.
 pub(super) fn all<'c>(top: &mut Table<'c>) -> Result<Vec<(Listener, Spot<'c>)>, Told> {
@@ -64,15 +65,50 @@ fn network(text: &str) -> Result<ipnet::IpNet, &'static str> {
 }
 
 fn tls(table: &mut Table<'_>, spot: &Spot<'_>) -> Result<ListenerTls, Told> {
-    let read = |value: Value<'_>| files::certificates(&value);
-    let certificate = table.must("certificate", "write certificate = \"tls/tls.crt\"", read);
-    let key = table.must("key", "write key = \"tls/tls.key\"", |value| files::private_key(&value));
-    let client_ca = table.option("client_ca", |value| files::authorities(&value));
-    let tls = ListenerTls { certificate: certificate?, key: key?, client_ca: client_ca? };
+    let first = pair(table);
+    let write = "write certificates = [{ certificate = \"tls/b.crt\", key = \"tls/b.key\" }]";
+    let more = table.option("certificates", |value| {
+        value.each(write, |value| {
+            let spot = value.spot().clone();
+            value.table(pair).map(|pair| (pair, spot))
+        })
+    });
+    let client_ca = table.option("client_ca", |value| {
+        files::authorities(&value).and_then(|ca| Ok((ca, file(&value)?)))
+    });
+    let (first, more, client_ca) = (first?, more?.unwrap_or_default(), client_ca?);
+    let (more, spots): (Vec<_>, Vec<_>) = more.into_iter().unzip();
+    let (client_ca, client_ca_file) = client_ca.unzip();
+    let pairs = std::iter::once(first).chain(more).collect();
+    let tls = ListenerTls { pairs, client_ca, client_ca_file };
     match server_config(&tls) {
         Ok(_) => Ok(tls),
-        Err(error) => Err(spot.wrong(error, "name a certificate chain, and the key of its first")),
+        Err(ListenerTlsError { pair, error }) => {
+            let at = pair.and_then(|pair| pair.checked_sub(1)).and_then(|more| spots.get(more));
+            let write = match error {
+                TlsError::NameTwice(_) | TlsError::NoName => {
+                    "each certificate answers to the names in it: take one of them out"
+                }
+                _ => "name a certificate chain, and the key of its first",
+            };
+            Err(at.unwrap_or(spot).wrong(error, write))
+        }
     }
+}
+
+fn pair(table: &mut Table<'_>) -> Result<CertificatePair, Told> {
+    let certificate = table.must("certificate", "write certificate = \"tls/tls.crt\"", |value| {
+        files::certificates(&value).and_then(|chain| Ok((chain, file(&value)?)))
+    });
+    let key = table.must("key", "write key = \"tls/tls.key\"", |value| {
+        files::private_key(&value).and_then(|key| Ok((key, file(&value)?)))
+    });
+    let ((certificate, certificate_file), (key, key_file)) = (certificate?, key?);
+    Ok(CertificatePair { certificate, key, certificate_file, key_file })
+}
+
+fn file(value: &Value<'_>) -> Result<PathBuf, Told> {
+    value.text().map(|path| value.spot().file(path))
 }
 
 fn limits(table: &mut Table<'_>) -> Result<ListenerLimits, Told> {

@@ -35,8 +35,13 @@ access = { scopes = ["orders:read"] }
 
 /// A certificate for `localhost` and its key, PEM.
 pub(super) fn pair() -> (String, String) {
+    pair_of("localhost")
+}
+
+/// The same for any name.
+fn pair_of(name: &str) -> (String, String) {
     let key = rcgen::KeyPair::generate().unwrap();
-    let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    let params = rcgen::CertificateParams::new([name.to_owned()]).unwrap();
     (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 

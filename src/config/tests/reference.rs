@@ -24,6 +24,9 @@ fn folder() -> Folder {
     for name in ["tls/tls.key", "tls/gateway.key", "keys/client.pem"] {
         folder.write(name, &key);
     }
+    let (other, other_key) = super::pair_of("other.example.com");
+    folder.write("tls/other.crt", &other);
+    folder.write("tls/other.key", &other_key);
     folder.write("keys/legacy.json", r#"{ "keys": [{ "kty": "RSA" }] }"#);
     folder
 }

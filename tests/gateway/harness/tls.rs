@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -64,10 +64,20 @@ impl Authority {
         alpn: &[&[u8]],
         identity: Option<&Identity>,
     ) -> std::io::Result<TlsStream<TcpStream>> {
+        self.caller(rustls::ALL_VERSIONS, alpn, identity).connect(to, name).await
+    }
+
+    /// A caller that trusts this authority.
+    pub fn caller(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        alpn: &[&[u8]],
+        identity: Option<&Identity>,
+    ) -> Caller {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.der().clone()).unwrap();
         let builder = ClientConfig::builder_with_provider(provider())
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
         let mut config = match identity {
@@ -77,9 +87,23 @@ impl Authority {
             }
         };
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
+        Caller(Arc::new(config))
+    }
+}
+
+/// A caller that remembers its TLS sessions.
+pub struct Caller(Arc<ClientConfig>);
+
+impl Caller {
+    /// Connects; a session for that name is resumed where there is one.
+    pub async fn connect(
+        &self,
+        to: SocketAddr,
+        name: &str,
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(name.to_owned()).unwrap();
         let stream = TcpStream::connect(to).await?;
-        let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&self.0));
         in_time("a TLS handshake", connector.connect(name, stream)).await
     }
 }
@@ -95,6 +119,12 @@ impl Identity {
             .unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.to_vec()).collect();
         Arc::new(config).into()
+    }
+
+    /// Whether a caller was shown this one.
+    pub fn is_shown_on(&self, stream: &TlsStream<TcpStream>) -> bool {
+        let shown = stream.get_ref().1.peer_certificates();
+        shown.and_then(<[_]>::first) == Some(&self.der)
     }
 
     fn chain(&self) -> Vec<CertificateDer<'static>> {
