@@ -70,7 +70,7 @@ impl Status {
                     .refused_configuration()
                     .map(|refused| Refused { at: refused.at.get(), why: refused.why }),
             },
-            connections: gateway.metrics().connections().get(),
+            connections: gateway.metrics().connections().open().get(),
             routes: config.routes.iter().map(|route| RouteStatus::of(route, config)).collect(),
             authorization_servers: snapshot.servers().iter().map(|one| one.status()).collect(),
             clients: snapshot.clients().iter().map(|client| client.status()).collect(),

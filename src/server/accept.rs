@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{Protocol, Served, Stream};
@@ -16,6 +16,7 @@ use crate::base::gather::Gathering;
 use crate::base::net::{ListenAddress, Peer};
 use crate::config::OwnCertificates;
 use crate::gateway::{Connection, Gateway, Worker};
+use crate::telemetry::ConnectionEnd;
 
 /// Accepts connections until the listener goes or the process drains.
 pub(super) struct Acceptor {
@@ -56,10 +57,7 @@ impl Acceptor {
     async fn accept_all(&self, socket: &Socketed) {
         loop {
             let treatment = self.listener.treatment.load_full();
-            // Without a place the next connection waits in the kernel's queue.
-            let Ok(place) = Arc::clone(&treatment.places).acquire_owned().await else {
-                return;
-            };
+            let Some(place) = self.place(&treatment.places).await else { return };
             match socket.accept().await {
                 Ok(accepted) => self.spawn(accepted, place),
                 Err(error) if is_about_the_connection(&error) => {}
@@ -72,13 +70,22 @@ impl Acceptor {
         }
     }
 
+    /// A place for the next connection, which waits in the kernel's queue until there is one.
+    async fn place(&self, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+            return Some(place);
+        }
+        self.gateway.metrics().connections().at_limit();
+        Arc::clone(places).acquire_owned().await.ok()
+    }
+
     fn spawn(&self, accepted: Accepted, place: OwnedSemaphorePermit) {
         // Read anew: a reload may have come while we waited for this connection.
         let treatment = self.listener.treatment.load_full();
         let gateway = Arc::clone(&self.gateway);
         let worker = Arc::clone(&self.worker);
         let phase = self.phase.clone();
-        let connections = gateway.metrics().connections().clone();
+        let connections = gateway.metrics().connections().open().clone();
         tokio::spawn(async move {
             connections.inc();
             // Where everything ends at once, the worker's runtime ends with this task in it.
@@ -134,6 +141,10 @@ impl Arrival {
         Served { gateway, connection, limits: by.limits.clone(), phase }
     }
 
+    fn ended(&self, end: ConnectionEnd) {
+        self.gateway.metrics().connections().ended(end);
+    }
+
     async fn serve<I: Stream>(self, stream: I, treatment: &Treatment) {
         match &treatment.tls {
             // Each boxed: an idle connection without TLS would hold room for a handshake otherwise.
@@ -146,7 +157,14 @@ impl Arrival {
         let handshake = tls.acceptor.accept(Gathering::new(stream));
         // Boxed: given back when the handshake is over.
         let handshake = Box::pin(timeout(treatment.limits.header_timeout, handshake));
-        let Ok(Ok(stream)) = handshake.await else { return };
+        let stream = match handshake.await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer, %error, "TLS with a caller failed");
+                return self.ended(ConnectionEnd::HandshakeFailed);
+            }
+            Err(_) => return self.ended(ConnectionEnd::HandshakeTooSlow),
+        };
         let (_, session) = stream.get_ref();
         let protocol = match session.alpn_protocol() {
             Some(b"h2") => Protocol::Http2,

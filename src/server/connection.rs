@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::heads::Heads;
+use super::misconduct::misconduct;
 use super::pace::StreamExecutor;
 use super::parked::{Parked, park};
 use super::phase::PhaseReceiver;
@@ -31,6 +32,7 @@ use super::watched::{Busy, Watched};
 use crate::body::RequestWatch;
 use crate::config::ListenerLimits;
 use crate::gateway::{Connection, Gateway};
+use crate::telemetry::ConnectionEnd;
 
 /// What a connection needs besides its bytes.
 pub(super) struct Served {
@@ -50,10 +52,10 @@ pub(super) enum Protocol {
 impl Served {
     /// Serves a connection without TLS: HTTP/2 if it opens with its preface (RFC 9113 §3.3).
     pub(super) async fn plaintext<I: Stream>(self, mut io: I) {
-        if let Ok(Ok((protocol, prefix))) =
-            timeout(self.limits.header_timeout, read_preface(&mut io)).await
-        {
-            self.serve(io, prefix, protocol).await;
+        match timeout(self.limits.header_timeout, read_preface(&mut io)).await {
+            Ok(Ok((protocol, prefix))) => self.serve(io, prefix, protocol).await,
+            Ok(Err(_)) => {} // the caller went
+            Err(_) => self.gateway.metrics().connections().ended(ConnectionEnd::HeadTooSlow),
         }
     }
 
@@ -134,8 +136,14 @@ impl Serving<'_> {
             (transport, service) = (parts.io, parts.service);
             let still_for = match expiry {
                 None => break transport.held_back(),
-                Some(Expiry::HeadTooSlow) => break Some(StatusCode::REQUEST_TIMEOUT),
-                Some(Expiry::Stalled) => break None,
+                Some(Expiry::HeadTooSlow) => {
+                    self.ended(ConnectionEnd::HeadTooSlow);
+                    break Some(StatusCode::REQUEST_TIMEOUT);
+                }
+                Some(Expiry::Stalled) => {
+                    self.ended(ConnectionEnd::Stalled);
+                    break None;
+                }
                 Some(Expiry::Idle(still_for)) => still_for,
             };
             let mut io = transport.into_inner();
@@ -211,22 +219,30 @@ impl Serving<'_> {
         let mut connection = pin!(connection);
         let mut watchdog = pin!(Watchdog::new(self.activity, &self.limits).between_requests_only());
         let mut is_leaving = false;
-        poll_fn(|context| {
-            if connection.as_mut().poll(context).is_ready() {
-                return Poll::Ready(());
+        let end = poll_fn(|context| {
+            if let Poll::Ready(outcome) = connection.as_mut().poll(context) {
+                return Poll::Ready(outcome.err().and_then(|error| misconduct(&error)));
             }
-            let has_expired = watchdog.as_mut().poll_expiry(context).is_ready();
-            if has_expired && is_leaving {
-                return Poll::Ready(());
+            let expiry = watchdog.as_mut().poll_expiry(context);
+            if expiry.is_ready() && is_leaving {
+                let is_stalled = expiry == Poll::Ready(Expiry::Stalled);
+                return Poll::Ready(is_stalled.then_some(ConnectionEnd::Stalled));
             }
-            if has_expired || self.phase.poll_draining(context) {
+            if expiry.is_ready() || self.phase.poll_draining(context) {
                 is_leaving = true;
                 connection.as_mut().graceful_shutdown();
-                return connection.as_mut().poll(context).map(drop);
+                return connection.as_mut().poll(context).map(|_| None);
             }
             Poll::Pending
         })
         .await;
+        if let Some(end) = end {
+            self.ended(end);
+        }
+    }
+
+    fn ended(&self, end: ConnectionEnd) {
+        self.door.gateway.metrics().connections().ended(end);
     }
 
     /// Every limit of HTTP/2 is set here: none is left to a default that may change

@@ -10,6 +10,7 @@ mod connection;
 mod heads;
 mod impatient;
 mod listen;
+mod misconduct;
 mod pace;
 mod parked;
 mod phase;
@@ -152,13 +153,12 @@ impl Running {
     /// When it cannot be put to work; the old one then goes on.
     pub fn reload(&mut self, config: Config) -> Result<(), StartError> {
         let current = Arc::clone(&self.listeners.borrow());
-        let treatment = |settings: &Listener| {
-            let kept = current.iter().find(|listener| listener.configured == settings.address);
-            let before = kept.map(|listener| listener.treatment.load_full());
-            Treatment::new(settings, before.as_deref())
-        };
-        let treatments = config.listeners.iter().map(treatment).collect::<Result<Vec<_>, _>>()?;
         let bound = bind_all(&config.listeners, &current)?;
+        let treatments = bound
+            .iter()
+            .zip(&config.listeners)
+            .map(|(listener, settings)| Treatment::new(settings, Some(&listener.treatment.load())));
+        let treatments = treatments.collect::<Result<Vec<_>, _>>()?;
         let waiting = wait_for_a_restart(self.gateway.snapshot().config(), &config);
         self.gateway.take_up(config)?;
         for (listener, treatment) in bound.iter().zip(treatments) {
@@ -214,7 +214,7 @@ impl Running {
     }
 
     fn open_connections(&self) -> i64 {
-        self.gateway.metrics().connections().get()
+        self.gateway.metrics().connections().open().get()
     }
 
     fn announce(&self) {

@@ -3,6 +3,10 @@
 //! It does refuse them where they stand behind an ordinary field. So [`Trailers`] puts one at the
 //! head of every trailer section that a caller sends, an empty `proxy-authorization`, which no
 //! trailers ever take further: a single octet, for it stands in the static table of HPACK.
+//!
+//! It also counts what the library answers for as long as it comes: PING, SETTINGS, and frames
+//! that say nothing. A caller that sends many of them and lets us do nothing else floods us
+//! (RFC 9113 §10.5, CVE-2019-9512, CVE-2019-9515), and its connection ends.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -25,7 +29,7 @@ pub(super) struct Trailers<I> {
 impl<I> Trailers<I> {
     /// `preface`: how many bytes of the connection preface are still to come.
     pub(super) fn new(io: I, preface: usize) -> Self {
-        let frames = Frames { left: preface, newest: 0 };
+        let frames = Frames { left: preface, newest: 0, idle: 0 };
         Self { io, frames, held: Vec::new(), ready: Vec::new() }
     }
 
@@ -67,6 +71,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Trailers<I> {
                 this.ready.drain(..length);
                 return Poll::Ready(Ok(()));
             }
+            if IDLE_FRAMES_MAX < this.frames.idle {
+                return Poll::Ready(Err(IDLE_FLOOD.into()));
+            }
             if this.held.is_empty() {
                 let before = buffer.filled().len();
                 ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
@@ -106,6 +113,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Trailers<I> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.frames.wrote();
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
@@ -114,6 +122,7 @@ impl<I: AsyncWrite + Unpin> AsyncWrite for Trailers<I> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.frames.wrote();
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 
@@ -138,6 +147,8 @@ struct Frames {
     /// The newest stream that the caller has opened: each opens with a higher one than the last
     /// (RFC 9113 §5.1.1), so HEADERS of another are trailers, or an error all the same.
     newest: u32,
+    /// Idle frames that came while little else went on.
+    idle: u32,
 }
 
 /// What some bytes begin with.
@@ -156,12 +167,12 @@ impl Frames {
     fn same(&mut self, bytes: &[u8]) -> usize {
         let mut passed = 0;
         loop {
-            let before = (self.left, self.newest);
+            let before = (self.left, self.newest, self.idle);
             match self.next(bytes.get(passed..).unwrap_or_default()) {
                 Next::Same(length) => passed += length,
                 Next::Unclear => return passed,
                 Next::Trailers { .. } => {
-                    (self.left, self.newest) = before;
+                    (self.left, self.newest, self.idle) = before;
                     return passed;
                 }
             }
@@ -194,8 +205,15 @@ impl Frames {
         } else if header.is_headers() {
             self.newest = header.stream();
         }
+        self.idle = if header.is_idle() { self.idle + 1 } else { self.idle.saturating_sub(1) };
         self.left = length;
         Next::Same(FRAME_HEADER_BYTES)
+    }
+
+    /// Something leaves for the caller: an answer, or what answers a few idle frames. A flood is
+    /// answered many frames at a time.
+    const fn wrote(&mut self) {
+        self.idle = self.idle.saturating_sub(IDLE_FRAMES_A_WRITE);
     }
 }
 
@@ -212,6 +230,17 @@ impl FrameHeader {
 
     const fn is_headers(self) -> bool {
         matches!(self.0, [_, _, _, HEADERS, ..])
+    }
+
+    /// Whether it asks for nothing and brings nothing. WINDOW_UPDATE is not among them: a caller
+    /// may send one for every few bytes that it gets.
+    const fn is_idle(self) -> bool {
+        let [_, _, _, kind, flags, ..] = self.0;
+        match kind {
+            DATA => self.length() == 0 && flags & END_STREAM == 0,
+            HEADERS | RST_STREAM | WINDOW_UPDATE | CONTINUATION => false,
+            _ => true,
+        }
     }
 
     const fn stream(self) -> u32 {
@@ -241,13 +270,27 @@ const FRAME_HEADER_BYTES: usize = 9;
 /// Longer ones end the connection, as we allow no more than HTTP/2 does by itself (RFC 9113 §4.2);
 /// trailers that fill a frame to its last octet do so too.
 const FRAME_MAX_BYTES: usize = 16_384;
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+/// A flood of them is the library's to see.
+const RST_STREAM: u8 = 3;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 0x1;
 const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 const RESERVED: u32 = 1 << 31;
 /// `proxy-authorization` with an empty value, by its place in the static table (RFC 7541 §6.1 and
 /// appendix A).
 const ORDINARY_FIELD: u8 = 0x80 | 49;
+/// How many idle frames may come while nothing else goes on: clients send a few at the beginning,
+/// and a PING now and then.
+const IDLE_FRAMES_MAX: u32 = 1000;
+/// How many of them a write makes good. Clients that measure the line send a PING for every few
+/// DATA that they get.
+const IDLE_FRAMES_A_WRITE: u32 = 10;
+/// The error that a flood of them ends a connection with: of a kind that no socket gives.
+pub(super) const IDLE_FLOOD: io::ErrorKind = io::ErrorKind::QuotaExceeded;
 /// What is read at a time while a frame's beginning is not all there.
 const MORE_BYTES: usize = 4096;
 
@@ -316,6 +359,52 @@ mod tests {
                 let read = read(&all(&trailers), chunk, at_once).await;
                 assert!(read == all(&changed), "{claim}, {chunk} and {at_once} at a time");
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn rfc9113_10_5_idle_frames_are_bounded_while_nothing_else_goes_on() {
+        let ping = frame(6, 0, 0, &[0; 8]);
+        let mut stream = Trailers::new(tokio::io::empty(), 0);
+        let pings = |stream: &mut Trailers<_>, count: u32| {
+            for _ in 0..count {
+                assert_eq!(stream.frames.same(&ping), ping.len());
+            }
+        };
+        pings(&mut stream, IDLE_FRAMES_MAX);
+        for _ in 0..5 {
+            stream.frames.wrote();
+        }
+        pings(&mut stream, 5 * IDLE_FRAMES_A_WRITE);
+        assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 0, "the end, and no flood");
+        let request = frame(HEADERS, END, 1, b"\x82");
+        stream.frames.same(&request);
+        pings(&mut stream, 1);
+        assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 0, "a request makes one good");
+        pings(&mut stream, 1);
+        let flood = stream.read(&mut [0; 64]).await.unwrap_err();
+        assert_eq!(flood.kind(), IDLE_FLOOD);
+    }
+
+    #[test]
+    fn frames_that_bring_nothing_are_idle() {
+        #[rustfmt::skip]
+        let cases = [
+            // claim                       frame                              idle
+            ("DATA without a byte",        frame(DATA, 0, 1, b""),            true),
+            ("DATA that ends its stream",  frame(DATA, END_STREAM, 1, b""),   false),
+            ("DATA",                       frame(DATA, 0, 1, b"a"),           false),
+            ("HEADERS",                    frame(HEADERS, 0, 1, b"\x82"),     false),
+            ("PRIORITY",                   frame(2, 0, 1, b"pppp!"),          true),
+            ("RST_STREAM",                 frame(RST_STREAM, 0, 1, b"1234"),  false),
+            ("SETTINGS",                   frame(4, 0, 0, b""),               true),
+            ("PING",                       frame(6, 0, 0, &[0; 8]),           true),
+            ("WINDOW_UPDATE",              frame(8, 0, 0, b"1234"),           false),
+            ("of a type that nobody knows", frame(200, 0, 0, b"x"),           true),
+        ];
+        for (claim, frame, idle) in cases {
+            let header = FrameHeader(*frame.first_chunk().unwrap());
+            assert_eq!(header.is_idle(), idle, "{claim}");
         }
     }
 

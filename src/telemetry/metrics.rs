@@ -9,6 +9,7 @@ use prometheus::{
 };
 use tokio::runtime::Handle;
 
+use super::connections::ConnectionMetrics;
 use super::families::{BOUNDS, Counters, Family};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
@@ -25,6 +26,7 @@ pub struct Metrics {
     missing_scopes: IntGaugeVec,
     signature_checks: IntCounterVec,
     requests: RequestFamilies,
+    connections: ConnectionMetrics,
     process: ProcessFamilies,
 }
 
@@ -213,6 +215,7 @@ impl Metrics {
             &["server"],
         );
         let requests = RequestFamilies::new(&registry);
+        let connections = ConnectionMetrics::new(&registry);
         let process = ProcessFamilies::new(&registry);
         Self {
             registry,
@@ -224,6 +227,7 @@ impl Metrics {
             missing_scopes,
             signature_checks,
             requests,
+            connections,
             process,
         }
     }
@@ -259,9 +263,9 @@ impl Metrics {
         self.requests.upstream(name)
     }
 
-    /// How many connections of callers are open.
-    pub fn connections(&self) -> &IntGauge {
-        self.requests.connections()
+    /// The numbers of callers' connections.
+    pub fn connections(&self) -> &ConnectionMetrics {
+        &self.connections
     }
 
     /// Counts that runtime's tasks, too.

@@ -3,6 +3,7 @@
 mod access_format;
 mod access_lines;
 pub mod access_log;
+pub mod connections;
 mod families;
 pub mod log;
 pub mod metrics;
@@ -12,5 +13,6 @@ mod stamp;
 #[cfg(test)]
 mod testing;
 
+pub use connections::{ConnectionEnd, ConnectionMetrics};
 pub use metrics::{CacheKind, CallOutcome, Endpoint, Metrics, ServerMetrics};
 pub use requests::{Outcome, RouteMetrics, UpstreamMetrics};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use prometheus::{IntCounterVec, IntGauge, Registry};
+use prometheus::{IntCounterVec, Registry};
 
 use super::families::{Counters, Family, Timings};
-use super::metrics::{counters, gauges};
+use super::metrics::counters;
 use crate::reject::Rejection;
 
 /// The families that requests are counted in.
@@ -18,7 +18,6 @@ pub(super) struct RequestFamilies {
     refusals: IntCounterVec,
     cut: IntCounterVec,
     responses: Family<Counters<{ CLASSES.len() }>>,
-    connections: IntGauge,
 }
 
 /// How a request ended, from the route's point of view.
@@ -75,8 +74,6 @@ impl Outcome {
 
 impl RequestFamilies {
     pub(super) fn new(registry: &Registry) -> Self {
-        let connections =
-            gauges(registry, "scopegate_connections", "Connections of callers that are open.", &[]);
         Self {
             requests: Family::new(
                 registry,
@@ -111,7 +108,6 @@ impl RequestFamilies {
                 &["upstream", "class"],
                 CLASSES.map(|class| vec![class]).into(),
             ),
-            connections: connections.with_label_values::<&str>(&[]),
         }
     }
 
@@ -127,10 +123,6 @@ impl RequestFamilies {
 
     pub(super) fn upstream(&self, name: &str) -> UpstreamMetrics {
         UpstreamMetrics { classes: self.responses.of(name) }
-    }
-
-    pub(super) fn connections(&self) -> &IntGauge {
-        &self.connections
     }
 }
 

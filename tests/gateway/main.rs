@@ -29,6 +29,7 @@ mod cors;
 mod credentials;
 mod dev;
 mod faults;
+mod floods;
 mod framing_h1;
 mod headers;
 mod http2;

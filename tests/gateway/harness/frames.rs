@@ -35,6 +35,9 @@ pub const REFUSED_STREAM: u32 = 7;
 /// `SETTINGS_MAX_CONCURRENT_STREAMS` (RFC 9113 §6.5.2).
 const MAX_CONCURRENT_STREAMS: u16 = 3;
 
+/// Frames that a flood sends in one write.
+const FLOOD_AT_ONCE: usize = 1000;
+
 /// A connection after its preface.
 pub struct Frames {
     stream: TcpStream,
@@ -76,11 +79,18 @@ impl Frames {
 
     /// Sends a frame; false once the other side has closed.
     pub async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
-        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-        let mut frame = vec![length[1], length[2], length[3], kind, flags];
-        frame.extend(stream.to_be_bytes());
-        frame.extend(payload);
-        self.raw(&frame).await
+        self.raw(&frame(kind, flags, stream, payload)).await
+    }
+
+    /// Sends a frame that many times, many in one write; false once the other side has closed.
+    pub async fn flood(&mut self, frame: &[u8], times: usize) -> bool {
+        let piece = frame.repeat(FLOOD_AT_ONCE);
+        for _ in 0..times.div_ceil(FLOOD_AT_ONCE) {
+            if !self.raw(&piece).await {
+                return false;
+            }
+        }
+        true
     }
 
     /// Sends a request's HEADERS.
@@ -124,9 +134,19 @@ impl Frames {
         End::Gone(None)
     }
 
-    async fn raw(&mut self, bytes: &[u8]) -> bool {
+    /// Sends bytes as they are; false once the other side has closed.
+    pub async fn raw(&mut self, bytes: &[u8]) -> bool {
         in_time("a write", self.stream.write_all(bytes)).await.is_ok()
     }
+}
+
+/// A frame's bytes.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
 }
 
 /// Fields as literals without indexing (RFC 7541 §6.2.2), names and values as they are.
