@@ -43,6 +43,7 @@ fn readiness(gateway: &Gateway) -> Response<Full<Bytes>> {
 
 fn metrics(gateway: &Gateway) -> Response<Full<Bytes>> {
     read_caches(gateway);
+    read_members(gateway);
     gateway.metrics().count_tasks();
     let mut page = Vec::new();
     let families = gateway.metrics().registry().gather();
@@ -61,6 +62,16 @@ fn read_caches(gateway: &Gateway) {
     metrics.cache_entries("negative", caches.negative.entries);
     metrics.cache_entries("basic", issued);
     metrics.cache_entries("basic_negative", refused);
+}
+
+fn read_members(gateway: &Gateway) {
+    let metrics = gateway.metrics();
+    metrics.forget_upstream_members();
+    for upstream in gateway.snapshot().upstreams() {
+        for (state, count) in upstream.member_counts() {
+            metrics.upstream_members(&upstream.settings().name, state.name(), count);
+        }
+    }
 }
 
 fn status(gateway: &Gateway) -> Response<Full<Bytes>> {

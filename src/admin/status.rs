@@ -53,6 +53,16 @@ struct UpstreamStatus {
     endpoints: Vec<String>,
     addresses_known: bool,
     in_flight: usize,
+    members: Vec<MemberStatus>,
+}
+
+#[derive(Serialize)]
+struct MemberStatus {
+    endpoint: String,
+    address: String,
+    state: &'static str,
+    since: i64,
+    in_flight: usize,
 }
 
 impl Status {
@@ -113,6 +123,19 @@ impl UpstreamStatus {
             endpoints: settings.endpoints.iter().map(ToString::to_string).collect(),
             addresses_known: upstream.addresses_known(),
             in_flight: upstream.in_flight(),
+            members: upstream.members().into_iter().map(MemberStatus::of).collect(),
+        }
+    }
+}
+
+impl MemberStatus {
+    fn of(member: crate::upstream::MemberStatus) -> Self {
+        Self {
+            endpoint: member.endpoint,
+            address: member.address,
+            state: member.state.name(),
+            since: member.since.get(),
+            in_flight: member.in_flight,
         }
     }
 }

@@ -49,7 +49,9 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::config::{UpstreamLimits, UpstreamTimeouts, UpstreamTls};
+    use crate::config::{
+        Balance, Ejection, Retries, UpstreamLimits, UpstreamTimeouts, UpstreamTls,
+    };
 
     fn upstream() -> Upstream {
         let second = Duration::from_secs(1);
@@ -59,6 +61,11 @@ mod tests {
             tls: UpstreamTls::default(),
             timeouts: UpstreamTimeouts { connect: second, header: second, idle: second },
             limits: UpstreamLimits { requests: 1, idle_connections: 1 },
+            resolve: second,
+            balance: Balance::default(),
+            eject: Ejection::default(),
+            slow_start: Duration::ZERO,
+            retries: Retries::default(),
         }
     }
 

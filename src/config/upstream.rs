@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use http::HeaderName;
 use rustls_pki_types::CertificateDer;
 
 use crate::base::secret::Secret;
@@ -22,6 +23,73 @@ pub struct Upstream {
     pub timeouts: UpstreamTimeouts,
     /// Bounds in number.
     pub limits: UpstreamLimits,
+    /// How often names are looked up again; default 30 s.
+    pub resolve: Duration,
+    /// Which member a request goes to.
+    pub balance: Balance,
+    /// When a member that fails is left alone.
+    pub eject: Ejection,
+    /// How long the share of a member grows that is new or has come back; zero (the default): it
+    /// has its full share at once.
+    pub slow_start: Duration,
+    /// What may be sent again.
+    pub retries: Retries,
+}
+
+/// `upstreams.NAME.balance`.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum Balance {
+    /// `"p2c"`: the less busy one of two picked at random.
+    #[default]
+    P2c,
+    /// `"round_robin"`: one after the other.
+    RoundRobin,
+    /// `{ hash = … }`: equal keys go to the same member; a request without a key goes by `p2c`.
+    Hash(HashKey),
+}
+
+/// What is hashed. Of a token only what was verified.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum HashKey {
+    /// `"client_id"`: of the token's client.
+    ClientId,
+    /// `"subject"`: the token's `sub`.
+    Subject,
+    /// `{ header = "…" }`: a header as the upstream gets it.
+    Header(HeaderName),
+}
+
+/// `upstreams.NAME.eject`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ejection {
+    /// After so many failures in a row; default 5, 0: never.
+    pub failures: u32,
+    /// `for`: so long at first, twice as long each time after; default 10 s.
+    pub time: Duration,
+    /// Whether an answer of 500 to 599 is a failure, too; default no, as a caller may bring it on.
+    pub server_errors: bool,
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self { failures: 5, time: Duration::from_secs(10), server_errors: false }
+    }
+}
+
+/// `upstreams.NAME.retries`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Retries {
+    /// How often one request is sent again, where that is safe; default 1, 0: never, and no other
+    /// member is tried either where a connection cannot be opened.
+    pub attempts: u32,
+    /// Retries for a hundred requests; default 20.
+    pub budget_percent: u32,
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { attempts: 1, budget_percent: 20 }
+    }
 }
 
 /// One address of an upstream: `http://host:port`, `h2c://host:port` (HTTP/2 with prior
@@ -50,7 +118,7 @@ pub enum EndpointProtocol {
 pub enum EndpointAddress {
     /// A literal address.
     Ip(SocketAddr),
-    /// A name to be resolved anew for each connection, and a port.
+    /// A name to be looked up now and then, and a port.
     Name(Box<str>, u16),
     /// A Unix socket.
     Unix(PathBuf),
@@ -64,9 +132,18 @@ impl fmt::Display for Endpoint {
             EndpointProtocol::Tls => "https",
         };
         match &self.address {
-            EndpointAddress::Ip(address) => write!(formatter, "{scheme}://{address}"),
-            EndpointAddress::Name(name, port) => write!(formatter, "{scheme}://{name}:{port}"),
-            EndpointAddress::Unix(path) => write!(formatter, "unix:{}", path.display()),
+            EndpointAddress::Unix(_) => self.address.fmt(formatter),
+            address => write!(formatter, "{scheme}://{address}"),
+        }
+    }
+}
+
+impl fmt::Display for EndpointAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(formatter),
+            Self::Name(name, port) => write!(formatter, "{name}:{port}"),
+            Self::Unix(path) => write!(formatter, "unix:{}", path.display()),
         }
     }
 }

@@ -4,9 +4,8 @@
 //! the same one in the next snapshot, with its keys, verdicts, tokens and connections; one whose
 //! settings changed is a new one, and nothing learnt under the old settings is used again.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
 use http::{HeaderName, Method};
 use tokio::runtime::Handle;
@@ -21,7 +20,7 @@ use crate::outbound::OutboundError;
 use crate::reject::{Realm, Rejection};
 use crate::route::{Miss, RouteKey, Table};
 use crate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
-use crate::upstream::{Upstream, UpstreamError};
+use crate::upstream::{self, Upstream, UpstreamError};
 use crate::verify::{Server, Shared, TokenCaches};
 
 /// A configuration at work.
@@ -289,26 +288,14 @@ impl Building<'_> {
             if let Some(kept) = kept {
                 return Ok(kept.clone());
             }
-            let upstream = Upstream::new(settings.clone(), workers)
+            let events = self.ground.metrics.upstream_events(&settings.name);
+            let upstream = Upstream::new(settings.clone(), workers, events)
                 .map_err(|error| BuildError::Upstream(settings.name.clone(), error))?;
             let upstream = Arc::new(upstream);
-            self.ground.control.spawn(resolve(Arc::downgrade(&upstream)));
+            self.ground.control.spawn(upstream::tend(Arc::downgrade(&upstream)));
             Ok((upstream, Arc::new(self.ground.metrics.upstream(&settings.name))))
         };
         self.config.upstreams.iter().map(upstream).collect()
-    }
-}
-
-/// Looks an upstream's names up until they are known: `/readyz` waits for it.
-async fn resolve(upstream: Weak<Upstream>) {
-    let mut pause = RESOLVE_PAUSE;
-    while let Some(upstream) = upstream.upgrade() {
-        if upstream.resolve().await {
-            return;
-        }
-        drop(upstream);
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RESOLVE_PAUSE_MAX);
     }
 }
 
@@ -327,10 +314,6 @@ fn table(routes: &[config::Route]) -> Result<Table, BuildError> {
 fn identity_header_names(routes: &[config::Route]) -> Vec<HeaderName> {
     routes.iter().flat_map(|route| route.edits.identity_names().cloned()).collect()
 }
-
-/// Between two look-ups of an upstream's names that have failed; doubled each time.
-const RESOLVE_PAUSE: Duration = Duration::from_millis(200);
-const RESOLVE_PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// The route label of requests for which there is no route.
 const UNROUTED: &str = "-";

@@ -13,6 +13,7 @@ use super::connections::ConnectionMetrics;
 use super::families::{BOUNDS, Counters, Family};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
+use super::upstreams::{UpstreamEvents, UpstreamFamilies};
 
 /// All metrics of this process.
 #[derive(Debug)]
@@ -27,6 +28,7 @@ pub struct Metrics {
     signature_checks: IntCounterVec,
     requests: RequestFamilies,
     connections: ConnectionMetrics,
+    upstreams: UpstreamFamilies,
     process: ProcessFamilies,
 }
 
@@ -216,6 +218,7 @@ impl Metrics {
         );
         let requests = RequestFamilies::new(&registry);
         let connections = ConnectionMetrics::new(&registry);
+        let upstreams = UpstreamFamilies::new(&registry);
         let process = ProcessFamilies::new(&registry);
         Self {
             registry,
@@ -228,6 +231,7 @@ impl Metrics {
             signature_checks,
             requests,
             connections,
+            upstreams,
             process,
         }
     }
@@ -261,6 +265,21 @@ impl Metrics {
     /// The numbers about the upstream of that name.
     pub fn upstream(&self, name: &str) -> UpstreamMetrics {
         self.requests.upstream(name)
+    }
+
+    /// What happens to the members of the upstream of that name.
+    pub fn upstream_events(&self, name: &str) -> UpstreamEvents {
+        self.upstreams.events(name)
+    }
+
+    /// Forgets what [`upstream_members`](Self::upstream_members) has set: upstreams may be gone.
+    pub fn forget_upstream_members(&self) {
+        self.upstreams.forget_members();
+    }
+
+    /// Sets how many members of an upstream are in a state; read when the page is made.
+    pub fn upstream_members(&self, upstream: &str, state: &'static str, count: usize) {
+        self.upstreams.members(upstream, state, count);
     }
 
     /// The numbers of callers' connections.

@@ -12,7 +12,9 @@ pub mod requests;
 mod stamp;
 #[cfg(test)]
 mod testing;
+mod upstreams;
 
 pub use connections::{ConnectionEnd, ConnectionMetrics};
 pub use metrics::{CacheKind, CallOutcome, Endpoint, Metrics, ServerMetrics};
 pub use requests::{Outcome, RouteMetrics, UpstreamMetrics};
+pub use upstreams::{RetryOutcome, RetryReason, UpstreamEvents};

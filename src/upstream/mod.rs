@@ -5,7 +5,8 @@
 //!
 //! # What holds
 //! * No request without a [`Permit`].
-//! * A request is sent again only once, and only if it cannot be done twice by that, or may be:
+//! * A request is sent again `retries.attempts` times, once by default, within a
+//!   [budget], and only if it cannot be done twice by that, or may be:
 //!   - nothing of it was sent;
 //!   - or the upstream says that it did nothing with it (RFC 9113 §8.7: streams it refused), and it
 //!     has no body;
@@ -21,42 +22,59 @@
 //! POST with 502: nobody knows what was done with it. Its keep-alive time-out should be longer
 //! than `timeouts.idle`.
 //!
+//! # Members
+//! An endpoint's literal address or socket is one member; a name is one for each of its addresses,
+//! looked up by [`tend`] every `resolve`. The [roster] has them, a [breaker] each leaves those alone
+//! that fail, and each worker has its own [slots] with connections to them. Which one a request goes
+//! to is decided by [balance].
+//!
 //! Cost of an exchange over a pooled HTTP/1.1 connection: two uncontended locks of the pool, one
 //! clock read, no task and, in steady use, no timer; two allocations for a small answer (see
 //! [`http1`]).
 
 mod balance;
+mod breaker;
+mod budget;
 mod connect;
+mod exchange;
 mod http1;
+mod member;
 mod message;
+mod open;
 mod patience;
 mod pool;
 mod quota;
+mod roster;
+mod slots;
 mod stream;
+mod tend;
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::FutureExt as _;
-use futures_util::future::{Either, ready};
-use http::uri::Scheme;
 use http::{Request, Response};
-use hyper::client::conn::TrySendError;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use crate::base::time::UnixSeconds;
 use crate::body::Body;
-use crate::config::{self, RouteTimeouts, tls};
+use crate::config::{self, Balance, HashKey, RouteTimeouts, tls};
 use crate::policy::Permit;
 use crate::reject::UpstreamFailure;
-use connect::{Protocol, Security, Target, connect, resolve};
-use http1::Link;
-use pool::{InFlight, Line, Pool};
+use crate::telemetry::UpstreamEvents;
+use balance::number_of;
+use connect::{Protocol, Security, Target};
+use exchange::Unanswered;
+use member::Member;
+use pool::Pool;
 use quota::Quota;
+use roster::Roster;
 
 pub use crate::config::tls::TlsError as UpstreamError;
+pub use member::MemberState;
+pub use tend::tend;
 
 /// Which of the threads that serve requests this is, counted from zero.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -77,22 +95,16 @@ impl WorkerIndex {
 /// One `[upstreams.NAME]`, live: shared by all workers, with a pool of connections for each.
 pub struct Upstream {
     settings: config::Upstream,
-    endpoints: Box<[Endpoint]>,
+    roster: Arc<Roster>,
     pools: Box<[Arc<Pool>]>,
     addresses_known: AtomicBool,
-}
-
-struct Endpoint {
-    target: Target,
-    /// One per worker: whoever holds it opens the connection that the others wait to share.
-    opening: Box<[tokio::sync::Mutex<()>]>,
 }
 
 /// Sends a request to an upstream and gives its answer, whose body comes as it is read.
 ///
 /// `request` has its final headers, `Host` among them; its target is sent as it is. It must have
-/// the version its caller spoke. What `timeouts` has takes the place of the upstream's own: `header` is
-/// from now to the end of the answer's head. Its `total` is the caller's business.
+/// the version its caller spoke. What `timeouts` has takes the place of the upstream's own: `header`
+/// is from now to the end of the answer's head. Its `total` is the caller's business.
 ///
 /// # Errors
 /// Why there is no answer. If the request's own body is at fault, its
@@ -101,13 +113,14 @@ struct Endpoint {
 /// Why not an `async fn`: the request goes to its connection before anything is waited for, and
 /// should not take room in the future of every caller.
 pub fn forward(
-    _permit: &Permit,
+    permit: &Permit,
     upstream: &Upstream,
     worker: WorkerIndex,
     request: Request<Body>,
     timeouts: RouteTimeouts,
 ) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
-    upstream.exchange(worker, request, timeouts)
+    let key = upstream.key(permit, &request);
+    upstream.exchange(worker, request, key, timeouts)
 }
 
 impl Upstream {
@@ -115,17 +128,19 @@ impl Upstream {
     ///
     /// # Errors
     /// TLS settings that cannot work.
-    pub fn new(settings: config::Upstream, workers: usize) -> Result<Self, UpstreamError> {
+    pub fn new(
+        settings: config::Upstream,
+        workers: usize,
+        events: UpstreamEvents,
+    ) -> Result<Self, UpstreamError> {
         let workers = workers.max(1);
-        let targets = targets(&settings)?;
-        let opening = || (0..workers).map(|_| tokio::sync::Mutex::new(())).collect();
-        let endpoints =
-            targets.into_iter().map(|target| Endpoint { target, opening: opening() }).collect();
+        let roster = Arc::new(Roster::new(&settings, targets(&settings)?, workers, events));
         let quota = Arc::new(Quota::new(settings.limits.requests, workers));
-        let pools = (0..workers)
-            .map(|worker| Arc::new(Pool::new(&settings, Arc::clone(&quota), worker)))
-            .collect();
-        Ok(Self { settings, endpoints, pools, addresses_known: AtomicBool::new(false) })
+        let pool = |worker| {
+            Arc::new(Pool::new(&settings, Arc::clone(&quota), Arc::clone(&roster), worker))
+        };
+        let pools = (0..workers).map(pool).collect();
+        Ok(Self { settings, roster, pools, addresses_known: AtomicBool::new(false) })
     }
 
     /// What it was built from.
@@ -138,191 +153,55 @@ impl Upstream {
         self.pools.iter().map(|pool| pool.in_flight()).sum()
     }
 
-    /// Whether [`resolve`](Self::resolve) has found an address.
+    /// Whether an address of it is known.
     pub fn addresses_known(&self) -> bool {
         self.addresses_known.load(Ordering::Relaxed)
     }
 
-    /// Looks the endpoints' names up, until one has an address; for readiness only, as every new
-    /// connection looks its own up.
-    pub async fn resolve(&self) -> bool {
-        for endpoint in &self.settings.endpoints {
-            let is_known = match &endpoint.address {
-                config::EndpointAddress::Unix(_) => true,
-                address => resolve(address).await.is_ok_and(|found| !found.is_empty()),
-            };
-            if is_known {
-                self.addresses_known.store(true, Ordering::Relaxed);
-                return true;
-            }
-        }
-        false
-    }
-
-    fn exchange(
-        &self,
-        worker: WorkerIndex,
-        request: Request<Body>,
-        timeouts: RouteTimeouts,
-    ) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
-        match self.begin(worker, request, timeouts) {
-            Ok((sent, deadline)) => {
-                Either::Left(sent.then(move |sent| self.settle(worker, sent, deadline)))
-            }
-            Err(failure) => Either::Right(ready(Err(failure))),
-        }
-    }
-
-    /// Sends once more what may be sent again.
-    fn settle(
-        &self,
-        worker: WorkerIndex,
-        sent: Sent,
-        deadline: Instant,
-    ) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
-        match sent {
-            Err(Unanswered::Unsent(request, exchange)) => {
-                let again = Box::pin(self.send_anew(worker, *request, exchange, deadline));
-                Either::Left(again.map(|sent| sent.map_err(Unanswered::failure)))
-            }
-            sent => Either::Right(ready(sent.map_err(Unanswered::failure))),
-        }
-    }
-
-    /// Gives a request to a connection that is open, or to one that will be.
-    fn begin(
-        &self,
-        worker: WorkerIndex,
-        mut request: Request<Body>,
-        timeouts: RouteTimeouts,
-    ) -> Result<(impl Future<Output = Sent>, Instant), UpstreamFailure> {
-        if request.body().watch().fault().is_some() {
-            return Err(UpstreamFailure::Reset);
-        }
-        let version = request.version();
-        request.body_mut().framed_by(version);
-        // What the server side has put there is about the caller's connection.
-        request.extensions_mut().clear();
-        let pool = self.pools.get(worker.get()).ok_or(UpstreamFailure::Busy)?;
-        let now = Instant::now();
-        let deadline = later(now, timeouts.header.unwrap_or(self.settings.timeouts.header));
-        let exchange = pool.enter(now, timeouts.idle)?;
-        let sent = match pool.take(exchange.endpoint(), now) {
-            Some(line) => Either::Left(self.send(line, request, exchange, deadline)),
-            // Boxed, as this is rare and every request would carry its size around.
-            None => Either::Right(Box::pin(self.send_anew(worker, request, exchange, deadline))),
+    /// How it does: each member with its address, state and requests under way.
+    pub fn members(&self) -> Vec<MemberStatus> {
+        let members = self.roster.members();
+        let status = |member: &Arc<Member>| {
+            let (state, since) = member.state();
+            let endpoint = self.settings.endpoints.get(member.endpoint);
+            let (endpoint, address) =
+                (endpoint.map(ToString::to_string).unwrap_or_default(), member.address());
+            let in_flight = self.pools.iter().map(|pool| pool.in_flight_to(member)).sum();
+            MemberStatus { endpoint, address: address.to_string(), state, since, in_flight }
         };
-        Ok((sent, deadline))
+        members.iter().map(status).collect()
     }
 
-    /// Sends over a connection that is opened for it, unless another request has opened one to
-    /// share meanwhile.
-    async fn send_anew(
-        &self,
-        worker: WorkerIndex,
-        request: Request<Body>,
-        mut exchange: InFlight,
-        deadline: Instant,
-    ) -> Result<Response<Body>, Unanswered> {
-        let line = self.open(worker, &mut exchange, deadline).await.map_err(Unanswered::Failed)?;
-        self.send(line, request, exchange, deadline).await
+    /// How many members are in each state.
+    pub fn member_counts(&self) -> [(MemberState, usize); MemberState::ALL.len()] {
+        self.roster.count()
     }
 
-    /// Why not an `async fn`: one more of them would carry the request around once more.
-    fn send(
-        &self,
-        line: Line,
-        request: Request<Body>,
-        exchange: InFlight,
-        deadline: Instant,
-    ) -> impl Future<Output = Result<Response<Body>, Unanswered>> {
-        match line {
-            Line::Http1(link) => Either::Left(link.send(request, exchange, deadline)),
-            Line::Http2(sender) => {
-                let scheme = self.scheme(exchange.endpoint());
-                // Boxed, so that HTTP/1.1 does not carry its size around.
-                let sent = stream::send(sender, request, scheme, exchange, deadline);
-                Either::Right(Box::pin(sent))
-            }
-        }
-    }
-
-    /// Opens a connection, to another endpoint if the first cannot be reached. `exchange` moves
-    /// along.
-    async fn open(
-        &self,
-        worker: WorkerIndex,
-        exchange: &mut InFlight,
-        deadline: Instant,
-    ) -> Result<Line, UpstreamFailure> {
-        let pool = self.pools.get(worker.get()).ok_or(UpstreamFailure::Busy)?;
-        let mut tried = Vec::new();
-        loop {
-            let endpoint = exchange.endpoint();
-            let failure = match Box::pin(self.open_to(worker, endpoint, deadline)).await {
-                Ok(line) => return Ok(line),
-                Err(failure) => failure,
-            };
-            let now = Instant::now();
-            tried.push(endpoint);
-            pool.mark_down(endpoint, now);
-            if TRIES <= tried.len() || deadline <= now {
-                return Err(failure);
-            }
-            let other = pool.other_than(&tried, now).ok_or(failure)?;
-            exchange.move_to(other);
-            if let Some(line) = pool.take(other, now) {
-                return Ok(line);
-            }
-        }
-    }
-
-    /// Where requests share a connection, one opens it and the others wait for it, all of them for
-    /// no longer than `timeouts.connect`.
-    async fn open_to(
-        &self,
-        worker: WorkerIndex,
-        at: usize,
-        deadline: Instant,
-    ) -> Result<Line, UpstreamFailure> {
-        let endpoint = self.endpoints.get(at).ok_or(UpstreamFailure::Refused)?;
-        let pool = self.pools.get(worker.get()).ok_or(UpstreamFailure::Refused)?;
-        let deadline = deadline.min(later(Instant::now(), self.settings.timeouts.connect));
-        let expected = endpoint.target.security.protocol().or_else(|| pool.spoke(at));
-        let opening = match endpoint.opening.get(worker.get()) {
-            Some(opening) if expected != Some(Protocol::Http1) => {
-                let held = timeout_at(deadline, opening.lock()).await;
-                Some(held.map_err(|_| UpstreamFailure::TimedOut)?)
-            }
-            _ => None,
+    /// What a request's member is chosen by, where equal ones go to the same.
+    fn key(&self, permit: &Permit, request: &Request<Body>) -> Option<u64> {
+        let Balance::Hash(key) = &self.settings.balance else { return None };
+        let bytes = match key {
+            HashKey::ClientId => permit.token()?.client_id()?.as_bytes(),
+            HashKey::Subject => permit.token()?.subject()?.as_bytes(),
+            HashKey::Header(name) => request.headers().get(name)?.as_bytes(),
         };
-        if opening.is_some()
-            && let Some(line) = pool.take(at, Instant::now())
-        {
-            return Ok(line);
-        }
-        let (stream, protocol) = connect(&endpoint.target, deadline).await?;
-        match protocol {
-            Protocol::Http1 => {
-                pool.speaks_http1(at);
-                Ok(Line::Http1(Link::start(stream)))
-            }
-            Protocol::Http2 => {
-                let sender = timeout_at(deadline, stream::start(stream))
-                    .await
-                    .map_err(|_| UpstreamFailure::TimedOut)??;
-                pool.share(at, sender.clone());
-                Ok(Line::Http2(sender))
-            }
-        }
+        Some(number_of(bytes))
     }
+}
 
-    fn scheme(&self, endpoint: usize) -> Scheme {
-        match self.endpoints.get(endpoint).map(|endpoint| &endpoint.target.security) {
-            Some(Security::Tls(..)) => Scheme::HTTPS,
-            Some(Security::Plain(_)) | None => Scheme::HTTP,
-        }
-    }
+/// How one member of an upstream does.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    /// The endpoint as configured.
+    pub endpoint: String,
+    /// Where it is.
+    pub address: String,
+    /// Whether it gets requests.
+    pub state: MemberState,
+    /// Since when it is in that state.
+    pub since: UnixSeconds,
+    /// Requests under way to it, all workers together.
+    pub in_flight: usize,
 }
 
 impl fmt::Debug for Upstream {
@@ -332,33 +211,6 @@ impl fmt::Debug for Upstream {
             .field("name", &self.settings.name)
             .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
-    }
-}
-
-/// How an exchange over one connection ended.
-type Sent = Result<Response<Body>, Unanswered>;
-
-/// A request that got no answer.
-enum Unanswered {
-    /// Nothing was done with it, or it may be done twice: it may be sent again.
-    Unsent(Box<Request<Body>>, InFlight),
-    /// The end of it.
-    Failed(UpstreamFailure),
-}
-
-impl Unanswered {
-    fn from_error(mut error: TrySendError<Request<Body>>, exchange: InFlight) -> Self {
-        match error.take_message() {
-            Some(request) => Self::Unsent(Box::new(request), exchange),
-            None => Self::Failed(message::failure_of(error.error())),
-        }
-    }
-
-    fn failure(self) -> UpstreamFailure {
-        match self {
-            Self::Unsent(..) => UpstreamFailure::Reset,
-            Self::Failed(failure) => failure,
-        }
     }
 }
 
@@ -391,8 +243,6 @@ fn later(now: Instant, duration: Duration) -> Instant {
     now + duration.min(FOREVER)
 }
 
-/// How many endpoints one request tries to reach.
-const TRIES: usize = 3;
 /// Longer than any exchange.
 const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 

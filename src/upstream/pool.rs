@@ -12,10 +12,13 @@ use std::time::Duration;
 use hyper::client::conn::http2::SendRequest;
 use tokio::time::{Instant, sleep};
 
-use super::balance::{Load, choose, dice, next};
+use super::budget::Budget;
 use super::connect::Protocol;
 use super::http1::Link;
+use super::member::Member;
 use super::quota::Quota;
+use super::roster::Roster;
+use super::slots::Slots;
 use crate::body::Body;
 use crate::config;
 use crate::reject::UpstreamFailure;
@@ -25,25 +28,25 @@ use crate::reject::UpstreamFailure;
 pub(super) struct Pool {
     state: Mutex<State>,
     quota: Arc<Quota>,
-    /// The most idle connections kept for one endpoint.
+    roster: Arc<Roster>,
+    /// The most idle connections kept for one member.
     idle_max: usize,
     /// How long one is kept unused, and how long a body may stand still.
     idle: Duration,
 }
 
 struct State {
-    loads: Box<[Load]>,
-    lines: Box<[Lines]>,
+    slots: Slots,
     in_flight: usize,
     /// Places taken from the quota and not in use.
     held: usize,
-    dice: u64,
+    budget: Budget,
     is_swept: bool,
 }
 
-/// What is open to one endpoint.
+/// What is open to one member.
 #[derive(Default)]
-struct Lines {
+pub(super) struct Lines {
     #[expect(clippy::vec_box, reason = "a link's box moves between pool, exchange and body")]
     idle: Vec<Box<Link>>,
     http2: Option<Shared>,
@@ -63,53 +66,78 @@ pub(super) enum Line {
     Http2(SendRequest<Body>),
 }
 
+impl Lines {
+    /// Lets go of what no request needs: what is idle, and what none of them shares.
+    pub(super) fn close(&mut self, in_flight: usize) {
+        self.idle.clear();
+        self.http2.take_if(|_| in_flight == 0);
+    }
+}
+
 impl Pool {
-    pub(super) fn new(settings: &config::Upstream, quota: Arc<Quota>, worker: usize) -> Self {
-        let endpoints = settings.endpoints.len();
+    pub(super) fn new(
+        settings: &config::Upstream,
+        quota: Arc<Quota>,
+        roster: Arc<Roster>,
+        worker: usize,
+    ) -> Self {
         let state = State {
-            loads: vec![Load::default(); endpoints].into(),
-            lines: (0..endpoints).map(|_| Lines::default()).collect(),
+            slots: Slots::new(&roster, &settings.balance, worker, Instant::now()),
             in_flight: 0,
             held: 0,
-            dice: worker as u64,
+            budget: Budget::new(settings.retries.budget_percent),
             is_swept: false,
         };
         Self {
             state: Mutex::new(state),
             quota,
+            roster,
             idle_max: settings.limits.idle_connections,
             idle: settings.timeouts.idle,
         }
     }
 
-    /// Lets a request in and picks its endpoint, unless too many are under way. `idle` is how long a
-    /// body of it may stand still, in place of the upstream's own.
+    /// Lets a request in and picks its member, by `key` if it has one, unless too many are under
+    /// way. `idle` is how long a body of it may stand still, in place of the upstream's own.
     pub(super) fn enter(
         self: &Arc<Self>,
+        key: Option<u64>,
         now: Instant,
         idle: Option<Duration>,
     ) -> Result<InFlight, UpstreamFailure> {
         let mut state = self.lock();
-        let State { loads, in_flight, held, dice: dice_state, .. } = &mut *state;
+        let State { slots, in_flight, held, budget, .. } = &mut *state;
         if !self.quota.take(held) {
             return Err(UpstreamFailure::Busy);
         }
-        let random = if loads.len() < 2 { 0 } else { dice(dice_state) };
-        let endpoint = choose(loads, random, now);
+        budget.earn();
+        slots.sync(&self.roster, now);
+        // There is always one: a roster has no way to become empty.
+        let at = slots.pick(key).unwrap_or_default();
         *in_flight += 1;
-        if let Some(load) = loads.get_mut(endpoint) {
-            load.in_flight += 1;
+        if let Some(slot) = slots.get_mut(at) {
+            slot.in_flight += 1;
         }
         drop(state);
         let idle = idle.unwrap_or(self.idle);
-        Ok(InFlight { pool: Some(Arc::clone(self)), endpoint, started: now, idle })
+        Ok(InFlight { pool: Some(Arc::clone(self)), slot: at, key, started: now, idle })
     }
 
-    /// An open connection to an endpoint, if there is one that can be used.
-    pub(super) fn take(&self, endpoint: usize, now: Instant) -> Option<Line> {
+    /// The member in a slot that a request is under way to.
+    pub(super) fn member(&self, slot: usize) -> Option<Arc<Member>> {
+        self.lock().slots.get(slot).map(|slot| Arc::clone(slot.member()))
+    }
+
+    /// Pays for sending a request again, unless too many were.
+    pub(super) fn spend(&self, now: Instant) -> bool {
+        self.lock().budget.spend(now)
+    }
+
+    /// An open connection to a member, if there is one that can be used.
+    pub(super) fn take(&self, slot: usize, now: Instant) -> Option<Line> {
         let oldest = now.checked_sub(self.idle);
         loop {
-            let mut link = match self.take_any(endpoint, now)? {
+            let mut link = match self.take_any(slot, now)? {
                 Line::Http1(link) => link,
                 http2 @ Line::Http2(_) => return Some(http2),
             };
@@ -119,9 +147,9 @@ impl Pool {
         }
     }
 
-    fn take_any(&self, endpoint: usize, now: Instant) -> Option<Line> {
+    fn take_any(&self, slot: usize, now: Instant) -> Option<Line> {
         let mut state = self.lock();
-        let lines = state.lines.get_mut(endpoint)?;
+        let lines = &mut state.slots.get_mut(slot)?.lines;
         if let Some(shared) = &mut lines.http2 {
             if !shared.sender.is_closed() {
                 shared.used = now;
@@ -133,37 +161,49 @@ impl Pool {
     }
 
     /// Lets others use an HTTP/2 connection.
-    pub(super) fn share(self: &Arc<Self>, endpoint: usize, sender: SendRequest<Body>) {
+    pub(super) fn share(self: &Arc<Self>, slot: usize, sender: SendRequest<Body>) {
         let mut state = self.lock();
-        if let Some(lines) = state.lines.get_mut(endpoint) {
-            lines.spoke = Some(Protocol::Http2);
-            lines.http2 = Some(Shared { sender, used: Instant::now() });
+        if let Some(slot) = state.slots.get_mut(slot) {
+            slot.lines.spoke = Some(Protocol::Http2);
+            slot.lines.http2 = Some(Shared { sender, used: Instant::now() });
         }
         self.have_swept(&mut state);
     }
 
-    /// What an endpoint spoke last.
-    pub(super) fn spoke(&self, endpoint: usize) -> Option<Protocol> {
-        self.lock().lines.get(endpoint)?.spoke
+    /// What a member spoke last.
+    pub(super) fn spoke(&self, slot: usize) -> Option<Protocol> {
+        self.lock().slots.get(slot)?.lines.spoke
     }
 
-    /// Notes that an endpoint speaks HTTP/1.1.
-    pub(super) fn speaks_http1(&self, endpoint: usize) {
-        if let Some(lines) = self.lock().lines.get_mut(endpoint) {
-            lines.spoke = Some(Protocol::Http1);
+    /// Notes that a member speaks HTTP/1.1.
+    pub(super) fn speaks_http1(&self, slot: usize) {
+        if let Some(slot) = self.lock().slots.get_mut(slot) {
+            slot.lines.spoke = Some(Protocol::Http1);
         }
     }
 
-    /// Leaves an endpoint alone for a while, as it could not be reached.
-    pub(super) fn mark_down(&self, endpoint: usize, now: Instant) {
-        if let Some(load) = self.lock().loads.get_mut(endpoint) {
-            load.down_until = Some(now + DOWN_FOR);
-        }
+    /// Leaves a member alone for a while, as it could not be reached.
+    pub(super) fn mark_down(&self, slot: usize, now: Instant) {
+        self.lock().slots.mark_down(slot, now + DOWN_FOR);
     }
 
-    /// Another endpoint, when those `tried` could not be reached.
-    pub(super) fn other_than(&self, tried: &[usize], now: Instant) -> Option<usize> {
-        next(&self.lock().loads, tried, now)
+    /// Another member for a request, when those `tried` were of no use.
+    pub(super) fn other_than(
+        &self,
+        tried: &[usize],
+        exchange: &InFlight,
+        now: Instant,
+    ) -> Option<usize> {
+        let mut state = self.lock();
+        state.slots.sync(&self.roster, now);
+        state.slots.pick_other(tried, exchange.key)
+    }
+
+    /// Requests of this worker under way to a member.
+    pub(super) fn in_flight_to(&self, member: &Arc<Member>) -> usize {
+        let state = self.lock();
+        let mut slots = state.slots.iter();
+        slots.find(|slot| Arc::ptr_eq(slot.member(), member)).map_or(0, |slot| slot.in_flight)
     }
 
     /// Requests under way.
@@ -174,14 +214,21 @@ impl Pool {
     /// Idle HTTP/1.1 connections.
     #[cfg(test)]
     pub(super) fn idle_count(&self) -> usize {
-        self.lock().lines.iter().map(|lines| lines.idle.len()).sum()
+        self.lock().slots.iter().map(|slot| slot.lines.idle.len()).sum()
     }
 
-    fn put(self: &Arc<Self>, state: &mut State, endpoint: usize, link: Box<Link>) {
-        if let Some(lines) = state.lines.get_mut(endpoint)
-            && lines.idle.len() < self.idle_max
+    /// Members that there is room for.
+    #[cfg(test)]
+    pub(super) fn slot_count(&self) -> usize {
+        self.lock().slots.iter().count()
+    }
+
+    fn put(self: &Arc<Self>, state: &mut State, slot: usize, link: Box<Link>) {
+        if let Some(slot) = state.slots.get_mut(slot)
+            && slot.lines.idle.len() < self.idle_max
+            && !slot.is_retired()
         {
-            lines.idle.push(link);
+            slot.lines.idle.push(link);
             self.have_swept(state);
         }
     }
@@ -199,16 +246,20 @@ impl Pool {
     fn sweep(&self, now: Instant) -> bool {
         let oldest = now.checked_sub(self.idle);
         let mut state = self.lock();
-        let State { loads, lines, is_swept, .. } = &mut *state;
+        let State { slots, is_swept, .. } = &mut *state;
         *is_swept = false;
-        for (lines, load) in lines.iter_mut().zip(loads) {
+        // What vanished closes its connections even if no request comes.
+        slots.sync(&self.roster, now);
+        for slot in slots.iter_mut() {
+            let (in_flight, is_retired) = (slot.in_flight, slot.is_retired());
+            let lines = &mut slot.lines;
             lines.idle.retain_mut(|link| {
                 link.forget_task();
                 link.is_usable(oldest)
             });
             lines.http2.take_if(|shared| {
                 let is_old = oldest.is_some_and(|oldest| shared.used < oldest);
-                shared.sender.is_closed() || (is_old && load.in_flight == 0)
+                shared.sender.is_closed() || ((is_old || is_retired) && in_flight == 0)
             });
             *is_swept |= !lines.idle.is_empty() || lines.http2.is_some();
         }
@@ -235,14 +286,21 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
 pub(super) struct InFlight {
     /// `None` once it is over.
     pool: Option<Arc<Pool>>,
-    endpoint: usize,
+    slot: usize,
+    key: Option<u64>,
     started: Instant,
     idle: Duration,
 }
 
 impl InFlight {
-    pub(super) const fn endpoint(&self) -> usize {
-        self.endpoint
+    /// Where its member is in the worker's pool, for as long as it is under way.
+    pub(super) const fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// Whether equal requests should go to the same member.
+    pub(super) const fn has_key(&self) -> bool {
+        self.key.is_some()
     }
 
     pub(super) const fn started(&self) -> Instant {
@@ -254,18 +312,18 @@ impl InFlight {
         self.idle
     }
 
-    /// Goes to another endpoint.
-    pub(super) fn move_to(&mut self, endpoint: usize) {
+    /// Goes to another member.
+    pub(super) fn move_to(&mut self, slot: usize) {
         let Some(pool) = &self.pool else { return };
         let mut state = pool.lock();
-        if let Some(load) = state.loads.get_mut(self.endpoint) {
-            load.in_flight -= 1;
+        if let Some(before) = state.slots.get_mut(self.slot) {
+            before.in_flight -= 1;
         }
-        if let Some(load) = state.loads.get_mut(endpoint) {
-            load.in_flight += 1;
+        if let Some(after) = state.slots.get_mut(slot) {
+            after.in_flight += 1;
         }
         drop(state);
-        self.endpoint = endpoint;
+        self.slot = slot;
     }
 
     /// Is over, and leaves its connection for the next one.
@@ -277,12 +335,12 @@ impl InFlight {
         let Some(pool) = self.pool.take() else { return };
         let mut state = pool.lock();
         state.in_flight -= 1;
-        if let Some(load) = state.loads.get_mut(self.endpoint) {
-            load.in_flight -= 1;
+        if let Some(slot) = state.slots.get_mut(self.slot) {
+            slot.in_flight -= 1;
         }
         pool.quota.give(&mut state.held);
         if let Some(link) = link {
-            pool.put(&mut state, self.endpoint, link);
+            pool.put(&mut state, self.slot, link);
         }
     }
 }
@@ -293,7 +351,7 @@ impl Drop for InFlight {
     }
 }
 
-/// How long an endpoint that refused a connection is passed over.
+/// How long a member that refused a connection is passed over by the worker that met it.
 const DOWN_FOR: Duration = Duration::from_secs(1);
 /// How often idle connections are looked at: soon enough that those the upstream has closed do not
 /// pile up, seldom enough to cost nothing.

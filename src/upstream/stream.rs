@@ -13,13 +13,14 @@ use hyper::client::conn::http2::{Builder, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::time::{Instant, timeout_at};
 
-use super::Unanswered;
 use super::connect::Stream;
+use super::exchange::Unanswered;
 use super::message::{accept, copy_of, is_unprocessed, prepare_http2};
 use super::patience::Patience;
 use super::pool::InFlight;
 use crate::body::{Body, BodyError, IdleTimer, Source};
 use crate::reject::UpstreamFailure;
+use crate::telemetry::RetryReason;
 
 /// Starts HTTP/2 on a new connection, which then works by itself until its last sender is gone.
 pub(super) async fn start(stream: Stream) -> Result<SendRequest<Body>, UpstreamFailure> {
@@ -50,9 +51,10 @@ pub(super) async fn send(
     exchange: InFlight,
     deadline: Instant,
 ) -> Result<Response<Body>, Unanswered> {
-    prepare_http2(&mut request, scheme).map_err(Unanswered::Failed)?;
+    prepare_http2(&mut request, scheme).map_err(Unanswered::Blameless)?;
+    let watch = request.body().watch();
     let copy = copy_of(&request);
-    let mut patience = Patience::new(request.body().watch(), exchange.started(), deadline);
+    let mut patience = Patience::new(watch.clone(), exchange.started(), deadline);
     let mut deadline = deadline;
     let mut answer = pin!(sender.try_send_request(request));
     let answered = loop {
@@ -72,10 +74,13 @@ pub(super) async fn send(
         }
         Ok(Err(error)) => match copy {
             Some(copy) if error.message().is_none() && is_unprocessed(error.error()) => {
-                Err(Unanswered::Unsent(Box::new(copy), exchange))
+                Err(Unanswered::unsent(copy, exchange, RetryReason::Refused))
             }
+            _ if watch.fault().is_some() => Err(Unanswered::Blameless(UpstreamFailure::Reset)),
             _ => Err(Unanswered::from_error(error, exchange)),
         },
+        // Who has not sent all of its request may be the one that everybody waits for.
+        Err(_) if watch.is_streaming() => Err(Unanswered::Blameless(UpstreamFailure::TimedOut)),
         Err(_) => Err(Unanswered::Failed(UpstreamFailure::TimedOut)),
     }
 }

@@ -41,6 +41,7 @@ mod life;
 mod listeners;
 mod load;
 mod load_tokens;
+mod members;
 mod methods;
 mod principals;
 mod raw;

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use http::HeaderName;
 use rustls_pki_types::ServerName;
 
 use crate::config::files;
 use crate::config::problem::Told;
-use crate::config::reader::Value;
+use crate::config::reader::{Form, Value};
 use crate::config::table::Table;
 use crate::config::tls::client_config;
 use crate::config::value::{Zero, duration, parse_endpoint};
 use crate::config::{
-    Endpoint, EndpointAddress, EndpointProtocol, Upstream, UpstreamLimits, UpstreamTimeouts,
-    UpstreamTls,
+    Balance, Ejection, Endpoint, EndpointAddress, EndpointProtocol, HashKey, Retries, Upstream,
+    UpstreamLimits, UpstreamTimeouts, UpstreamTls,
 };
 
 pub(super) fn read(name: &str, value: Value<'_>) -> Result<Upstream, Told> {
@@ -28,7 +29,15 @@ fn upstream(name: &str, table: &mut Table<'_>) -> Result<Upstream, Told> {
     });
     let timeouts = table.section("timeouts", timeouts);
     let limits = table.section("limits", limits);
+    let resolve = table.or("resolve", RESOLVE, |value| duration(&value, Zero::Refused));
+    let balance = table.or("balance", Balance::default(), balance);
+    let eject = table.section("eject", eject);
+    let slow_start =
+        table.or("slow_start", Duration::ZERO, |value| duration(&value, Zero::Allowed));
+    let retries = table.section("retries", retries);
     let (endpoints, tls, timeouts, limits) = (endpoints?, tls?, timeouts?, limits?);
+    let (resolve, balance, eject) = (resolve?, balance?, eject?);
+    let (slow_start, retries) = (slow_start?, retries?);
     let is_tls = endpoints.iter().any(|one| one.protocol == EndpointProtocol::Tls);
     let tls = match tls {
         Some((_, spot)) if !is_tls => {
@@ -45,7 +54,18 @@ fn upstream(name: &str, table: &mut Table<'_>) -> Result<Upstream, Told> {
     let tls = tls.map_err(|(error, spot)| {
         spot.wrong(error, "write tls = { ca = \"ca.pem\" }; certificate and key must be a pair")
     })?;
-    Ok(Upstream { name: name.into(), endpoints, tls, timeouts, limits })
+    Ok(Upstream {
+        name: name.into(),
+        endpoints,
+        tls,
+        timeouts,
+        limits,
+        resolve,
+        balance,
+        eject,
+        slow_start,
+        retries,
+    })
 }
 
 fn endpoints(value: Value<'_>) -> Result<Vec<Endpoint>, Told> {
@@ -114,6 +134,77 @@ fn limits(table: &mut Table<'_>) -> Result<UpstreamLimits, Told> {
     });
     Ok(UpstreamLimits { requests: requests?, idle_connections: idle_connections? })
 }
+
+fn balance(value: Value<'_>) -> Result<Balance, Told> {
+    match value.form(&[Form::Text, Form::Table]) {
+        Some(Form::Table) => {
+            value.table(|table| table.must("hash", HASH, hash_key)).map(Balance::Hash)
+        }
+        _ => value.word(&[("p2c", ByLoad::P2c), ("round_robin", ByLoad::RoundRobin)]).map(|word| {
+            match word {
+                ByLoad::P2c => Balance::P2c,
+                ByLoad::RoundRobin => Balance::RoundRobin,
+            }
+        }),
+    }
+}
+
+/// What a word can say about balancing.
+#[derive(Clone, Copy)]
+enum ByLoad {
+    P2c,
+    RoundRobin,
+}
+
+fn hash_key(value: Value<'_>) -> Result<HashKey, Told> {
+    match value.form(&[Form::Text, Form::Table]) {
+        Some(Form::Table) => value.table(|table| {
+            table.must("header", HASH, |value| {
+                value.parse("write a header name such as \"x-tenant\"", |text| {
+                    HeaderName::try_from(text)
+                })
+            })
+        }),
+        _ => {
+            let is_subject = value.word(&[("client_id", false), ("subject", true)])?;
+            return Ok(if is_subject { HashKey::Subject } else { HashKey::ClientId });
+        }
+    }
+    .map(HashKey::Header)
+}
+
+fn eject(table: &mut Table<'_>) -> Result<Ejection, Told> {
+    let default = Ejection::default();
+    let failures = table.or("failures", default.failures, |value| value.whole(0..=FAILURES_MAX));
+    let time = table.or("for", default.time, |value| duration(&value, Zero::Refused));
+    let server_errors = table.or("server_errors", default.server_errors, |value| value.boolean());
+    Ok(Ejection { failures: failures?, time: time?, server_errors: server_errors? })
+}
+
+fn retries(table: &mut Table<'_>) -> Result<Retries, Told> {
+    let default = Retries::default();
+    let attempts = table.or("attempts", default.attempts, |value| value.whole(0..=ATTEMPTS_MAX));
+    let budget_percent = table.or("budget", default.budget_percent, |value| {
+        value.parse("write a share of the requests such as \"20%\"", percent)
+    });
+    Ok(Retries { attempts: attempts?, budget_percent: budget_percent? })
+}
+
+fn percent(text: &str) -> Result<u32, &'static str> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    number.filter(|number| *number <= 100).ok_or("not a whole number from 0 to 100 with a %")
+}
+
+const RESOLVE: Duration = Duration::from_secs(30);
+
+const HASH: &str = "write { hash = \"client_id\" }, { hash = \"subject\" } or \
+                    { hash = { header = \"x-tenant\" } }";
+
+/// Failures that nobody would wait for.
+const FAILURES_MAX: u32 = 1_000_000;
+
+/// A request that was refused so often will not be taken.
+const ATTEMPTS_MAX: u32 = 3;
 
 const ENDPOINTS: &str = "write endpoints = [\"http://127.0.0.1:9000\"]; also https://host:port, \
                          h2c://host:port and unix:/path";

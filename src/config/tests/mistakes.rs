@@ -197,7 +197,14 @@ fn in_upstreams() {
         (ENDPOINTS, "endpoints = [\"https://a.test\"]\ntls = { ca = \"tls.crt\", server_name = \"a b\" }\n", "\"a b\"", "upstreams.orders.tls.server_name: "),
         (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\ntimeouts.header = \"0s\"\n", "\"0s\"", "upstreams.orders.timeouts.header: it cannot be zero"),
         (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nlimits.requests = -1\n", "-1", "upstreams.orders.limits.requests: out of bounds"),
-        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nbalance = \"p2c\"\n", "balance", "upstreams.orders.balance: `balance` is not built yet"),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nbalance = \"random\"\n", "\"random\"", "upstreams.orders.balance: \"random\" is not one"),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nbalance = { hash = \"sub\" }\n", "\"sub\"", "upstreams.orders.balance.hash: \"sub\" is not one"),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nbalance = { hash = { header = \"x y\" } }\n", "\"x y\"", "upstreams.orders.balance.hash.header: "),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\neject.for = \"0s\"\n", "\"0s\"", "upstreams.orders.eject.for: it cannot be zero"),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nretries.attempts = 4\n", "4", "upstreams.orders.retries.attempts: out of bounds"),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nretries.budget = \"20\"\n", "\"20\"", "upstreams.orders.retries.budget: not a whole number from 0 to 100 with a %"),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nresolve = \"0\"\n", "\"0\"", "upstreams.orders.resolve: it cannot be zero"),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nopenapi = \"a.json\"\n", "openapi", "upstreams.orders.openapi: `openapi` is not built yet"),
         (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\ntimeout = {}\n", "timeout", "upstreams.orders.timeout: unknown key `timeout`"),
     ]);
     check(Severity::Warning, &[

@@ -28,6 +28,7 @@ use super::upload::{BodyBroke, Upload};
 use super::wait::Wait;
 use crate::body::{Body, BodyError, Source};
 use crate::reject::UpstreamFailure;
+use crate::telemetry::RetryReason;
 use crate::upstream::connect::Stream;
 use crate::upstream::message::prepare_http1;
 use crate::upstream::patience::Patience;
@@ -217,7 +218,12 @@ impl Link {
         let failed = match failure {
             Failure::Upstream(NoAnswer::Unbegun) => return self.send_again(),
             Failure::Upstream(NoAnswer::Malformed) => UpstreamFailure::Malformed,
-            Failure::Upstream(NoAnswer::Cut) | Failure::Body => UpstreamFailure::Reset,
+            Failure::Upstream(NoAnswer::Cut) => UpstreamFailure::Reset,
+            Failure::Body => return Unanswered::Blameless(UpstreamFailure::Reset),
+            // Who has not sent all of its request may be the one that everybody waits for.
+            Failure::TimedOut if self.upload.goes_on() => {
+                return Unanswered::Blameless(UpstreamFailure::TimedOut);
+            }
             Failure::TimedOut => UpstreamFailure::TimedOut,
         };
         Unanswered::Failed(failed)
@@ -226,7 +232,8 @@ impl Link {
     fn send_again(&mut self) -> Unanswered {
         match (self.request.take(), self.exchange.take()) {
             (Some((parts, body)), Some(exchange)) if self.may_be_sent_again(&parts.method) => {
-                Unanswered::Unsent(Box::new(Request::from_parts(parts, body)), exchange)
+                let request = Request::from_parts(parts, body);
+                Unanswered::unsent(request, exchange, RetryReason::Closed)
             }
             _ => Unanswered::Failed(UpstreamFailure::Reset),
         }

@@ -41,8 +41,9 @@ impl Proxy {
                         let mut request = request.map(|body| Body::request(body, limits));
                         request.headers_mut().remove("transfer-encoding");
                         let watch = request.body().watch();
-                        let answer =
-                            upstream.exchange(WORKER, request, RouteTimeouts::default()).await;
+                        let answer = upstream
+                            .exchange(WORKER, request, None, RouteTimeouts::default())
+                            .await;
                         if let Some(fault) = watch.fault() {
                             faults.lock().unwrap().push(fault);
                         }

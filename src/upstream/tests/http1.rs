@@ -42,7 +42,7 @@ async fn requests_at_once_have_connections_of_their_own_and_keep_them_within_the
     let raw = Raw::answering(OK).await;
     let mut settings = settings(vec![endpoint(EndpointProtocol::Http1, raw.address)]);
     settings.limits.idle_connections = 3;
-    let upstream = Upstream::new(settings, 1).unwrap();
+    let upstream = Upstream::new(settings, 1, events()).unwrap();
     let answers = futures_util::future::join_all((0..10).map(|_| get(&upstream, "/"))).await;
     assert!(answers.iter().all(Result::is_ok));
     assert_eq!(upstream.pools[0].idle_count(), 3);
@@ -155,7 +155,7 @@ async fn a_refused_connection_is_a_refusal_and_the_other_endpoint_is_tried_at_on
         endpoint(EndpointProtocol::Http1, refused),
         endpoint(EndpointProtocol::Http1, raw.address),
     ];
-    let upstream = Upstream::new(settings(both), 1).unwrap();
+    let upstream = Upstream::new(settings(both), 1, events()).unwrap();
     for _ in 0..20 {
         assert_eq!(get(&upstream, "/").await.unwrap().status(), StatusCode::OK);
     }
@@ -169,13 +169,13 @@ async fn a_name_is_resolved_and_readiness_knows() {
         protocol: EndpointProtocol::Http1,
         address: EndpointAddress::Name(name.into(), raw.address.port()),
     };
-    let upstream = Upstream::new(settings(vec![name("localhost")]), 1).unwrap();
+    let upstream = Upstream::new(settings(vec![name("localhost")]), 1, events()).unwrap();
     assert!(!upstream.addresses_known());
-    assert!(upstream.resolve().await && upstream.addresses_known());
+    assert!(looked_up(&upstream).await);
     assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "ok");
 
-    let upstream = Upstream::new(settings(vec![name("nowhere.invalid")]), 1).unwrap();
-    assert!(!upstream.resolve().await && !upstream.addresses_known());
+    let upstream = Upstream::new(settings(vec![name("nowhere.invalid")]), 1, events()).unwrap();
+    assert!(!looked_up(&upstream).await);
     assert_eq!(get(&upstream, "/").await.err(), Some(UpstreamFailure::Refused));
 }
 
@@ -198,7 +198,7 @@ async fn an_answer_that_does_not_come_in_time_closes_the_connection() {
     let upstream = raw.http1();
     let get_in = |timeout| {
         let request = request(Method::GET, "/", Body::empty());
-        upstream.exchange(WORKER, request, header(timeout))
+        upstream.exchange(WORKER, request, None, header(timeout))
     };
     let short = Duration::from_millis(50);
     assert_eq!(get_in(short).await.err(), Some(UpstreamFailure::TimedOut));
@@ -221,7 +221,7 @@ async fn a_timer_left_over_from_a_shorter_wait_does_not_end_a_longer_one() {
     let upstream = raw.http1();
     let get_in = |millis| {
         let request = request(Method::GET, "/", Body::empty());
-        upstream.exchange(WORKER, request, header(Duration::from_millis(millis)))
+        upstream.exchange(WORKER, request, None, header(Duration::from_millis(millis)))
     };
     assert!(get_in(60).await.is_ok(), "sets the timer to 60 ms");
     assert!(get_in(5000).await.is_ok(), "waits past it");
@@ -286,7 +286,7 @@ async fn an_answer_that_stands_still_ends_and_one_that_trickles_does_not() {
     .await;
     let mut settings = settings(vec![endpoint(EndpointProtocol::Http1, raw.address)]);
     settings.timeouts.idle = Duration::from_millis(200);
-    let upstream = Upstream::new(settings, 1).unwrap();
+    let upstream = Upstream::new(settings, 1, events()).unwrap();
     let mut body = get(&upstream, "/").await.unwrap().into_body();
     for _ in 0..6 {
         assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "x");
@@ -422,7 +422,7 @@ async fn connections_unused_for_too_long_are_closed() {
     .await;
     let mut settings = settings(vec![endpoint(EndpointProtocol::Http1, raw.address)]);
     settings.timeouts.idle = Duration::from_millis(100);
-    let upstream = Upstream::new(settings, 1).unwrap();
+    let upstream = Upstream::new(settings, 1, events()).unwrap();
     text(get(&upstream, "/").await.unwrap()).await;
     assert_eq!(upstream.pools[0].idle_count(), 1);
     is_closed.recv().await.unwrap();
@@ -434,7 +434,7 @@ async fn over_the_bound_of_requests_is_busy() {
     let raw = Raw::answering("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nx").await;
     let mut settings = settings(vec![endpoint(EndpointProtocol::Http1, raw.address)]);
     settings.limits.requests = 2;
-    let upstream = Upstream::new(settings, 1).unwrap();
+    let upstream = Upstream::new(settings, 1, events()).unwrap();
     let first = get(&upstream, "/").await.unwrap();
     let _second = get(&upstream, "/").await.unwrap();
     assert_eq!(upstream.in_flight(), 2);
@@ -456,12 +456,12 @@ async fn a_unix_socket_is_an_endpoint_too() {
     });
     let address = EndpointAddress::Unix(path.clone());
     let endpoint = config::Endpoint { protocol: EndpointProtocol::Http1, address };
-    let upstream = Upstream::new(settings(vec![endpoint]), 1).unwrap();
+    let upstream = Upstream::new(settings(vec![endpoint]), 1, events()).unwrap();
     for _ in 0..2 {
         assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "ok");
     }
     let _ = std::fs::remove_file(&path);
-    assert!(upstream.resolve().await);
+    assert!(looked_up(&upstream).await);
 }
 
 #[tokio::test]

@@ -175,6 +175,7 @@ async fn a_caller_that_goes_away_resets_the_stream_and_no_other() {
         .exchange(
             WORKER,
             request(Method::GET, "/slow", Body::empty()),
+            None,
             header(Duration::from_millis(50)),
         )
         .await;

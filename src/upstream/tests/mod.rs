@@ -3,6 +3,7 @@
 mod caller;
 mod http1;
 mod http2;
+mod members;
 mod tls;
 
 use std::net::SocketAddr;
@@ -16,7 +17,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::config::{EndpointAddress, EndpointProtocol, UpstreamLimits, UpstreamTimeouts};
+use crate::config::{
+    Ejection, EndpointAddress, EndpointProtocol, Retries, UpstreamLimits, UpstreamTimeouts,
+};
 
 const WORKER: WorkerIndex = WorkerIndex::new(0);
 
@@ -29,7 +32,22 @@ fn settings(endpoints: Vec<config::Endpoint>) -> config::Upstream {
         tls: config::UpstreamTls::default(),
         timeouts: UpstreamTimeouts { connect: long, header: long, idle: long },
         limits: UpstreamLimits { requests: 1000, idle_connections: 256 },
+        resolve: long,
+        balance: Balance::default(),
+        eject: Ejection::default(),
+        slow_start: Duration::ZERO,
+        retries: Retries::default(),
     }
+}
+
+/// Numbers that nobody reads.
+fn events() -> UpstreamEvents {
+    crate::telemetry::Metrics::new().upstream_events("test")
+}
+
+async fn looked_up(upstream: &Upstream) -> bool {
+    upstream.look_up().await;
+    upstream.addresses_known()
 }
 
 fn endpoint(protocol: EndpointProtocol, address: SocketAddr) -> config::Endpoint {
@@ -37,7 +55,7 @@ fn endpoint(protocol: EndpointProtocol, address: SocketAddr) -> config::Endpoint
 }
 
 fn upstream(protocol: EndpointProtocol, address: SocketAddr) -> Upstream {
-    Upstream::new(settings(vec![endpoint(protocol, address)]), 1).unwrap()
+    Upstream::new(settings(vec![endpoint(protocol, address)]), 1, events()).unwrap()
 }
 
 fn request(method: Method, target: &str, body: Body) -> Request<Body> {
@@ -53,7 +71,7 @@ async fn send(
     upstream: &Upstream,
     request: Request<Body>,
 ) -> Result<Response<Body>, UpstreamFailure> {
-    upstream.exchange(WORKER, request, RouteTimeouts::default()).await
+    upstream.exchange(WORKER, request, None, RouteTimeouts::default()).await
 }
 
 async fn get(upstream: &Upstream, target: &str) -> Result<Response<Body>, UpstreamFailure> {

@@ -78,7 +78,7 @@ fn upstream(raw: &Raw, tls: UpstreamTls) -> Upstream {
         protocol: EndpointProtocol::Tls,
         address: EndpointAddress::Name("localhost".into(), raw.address.port()),
     };
-    Upstream::new(config::Upstream { tls, ..settings(vec![endpoint]) }, 1).unwrap()
+    Upstream::new(config::Upstream { tls, ..settings(vec![endpoint]) }, 1, events()).unwrap()
 }
 
 fn trusting(ca: &Authority) -> UpstreamTls {
@@ -151,11 +151,11 @@ fn settings_that_cannot_work_are_told_at_load() {
     };
     let ca = Authority::new();
     let settings = |tls| config::Upstream { tls, ..settings(vec![endpoint.clone()]) };
-    let wrong_name = Upstream::new(settings(trusting(&ca)), 1);
+    let wrong_name = Upstream::new(settings(trusting(&ca)), 1, events());
     assert!(matches!(wrong_name, Err(UpstreamError::ServerName(_))));
     let identity = Some((vec![ca.certificate.clone()], Secret::new("no key")));
-    let wrong_key = Upstream::new(settings(UpstreamTls { identity, ..trusting(&ca) }), 1);
+    let wrong_key = Upstream::new(settings(UpstreamTls { identity, ..trusting(&ca) }), 1, events());
     assert!(matches!(wrong_key, Err(UpstreamError::KeyUnreadable)));
     let no_roots = UpstreamTls { ca: Some(Vec::new()), ..UpstreamTls::default() };
-    assert!(matches!(Upstream::new(settings(no_roots), 1), Err(UpstreamError::CaEmpty)));
+    assert!(matches!(Upstream::new(settings(no_roots), 1, events()), Err(UpstreamError::CaEmpty)));
 }

@@ -1,0 +1,87 @@
+//! What is done for an upstream while nobody asks: its names are looked up.
+
+use std::sync::Weak;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Upstream;
+use super::connect::resolve;
+use crate::base::random;
+use crate::config::EndpointAddress;
+
+/// Looks after an upstream as long as there is one: its names are looked up, soon again until one
+/// of them has an address (which `/readyz` waits for), and then every `resolve`.
+pub async fn tend(upstream: Weak<Upstream>) {
+    let mut pause = PAUSE;
+    while let Some(upstream) = upstream.upgrade() {
+        upstream.look_up().await;
+        let every = upstream.settings.resolve;
+        let rest = match upstream.addresses_known() {
+            true if !upstream.has_names() => return,
+            true => jittered(every, random::byte()),
+            false => pause,
+        };
+        drop(upstream);
+        sleep(rest).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+}
+
+impl Upstream {
+    fn has_names(&self) -> bool {
+        let mut endpoints = self.settings.endpoints.iter();
+        endpoints.any(|one| matches!(one.address, EndpointAddress::Name(..)))
+    }
+
+    /// Looks every name up. Where that fails the last addresses stay.
+    pub(super) async fn look_up(&self) {
+        let endpoints = self.settings.endpoints.iter().enumerate();
+        join_all(endpoints.map(|(at, endpoint)| self.look_up_one(at, &endpoint.address))).await;
+    }
+
+    async fn look_up_one(&self, endpoint: usize, address: &EndpointAddress) {
+        if matches!(address, EndpointAddress::Name(..)) {
+            let found = match timeout(LOOK_UP_MAX, resolve(address)).await {
+                Ok(Ok(found)) => found,
+                Ok(Err(error)) => {
+                    tracing::debug!(upstream = &*self.settings.name, %error, "a name was not found");
+                    return;
+                }
+                Err(_) => return,
+            };
+            if found.is_empty() {
+                return;
+            }
+            self.roster.resolved(endpoint, found, Instant::now());
+        }
+        self.addresses_known.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Up to a tenth sooner than due, so that many gateways do not ask at once. `random` is a part of
+/// 256.
+fn jittered(every: Duration, random: u8) -> Duration {
+    every - every / 2560 * u32::from(random)
+}
+
+/// Between two look-ups while no address is known; doubled each time.
+const PAUSE: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long one look-up may take.
+const LOOK_UP_MAX: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_up_is_due_in_its_time_and_jittered() {
+        let every = Duration::from_secs(30);
+        assert_eq!(jittered(every, 0), every);
+        let least = jittered(every, u8::MAX);
+        assert!(every * 9 / 10 < least && least < every, "{least:?}");
+    }
+}
