@@ -64,6 +64,7 @@ mod tests {
             resolve: second,
             balance: Balance::default(),
             eject: Ejection::default(),
+            health: None,
             slow_start: Duration::ZERO,
             retries: Retries::default(),
         }

@@ -49,8 +49,8 @@ pub use server::{
 };
 pub use source::Source;
 pub use upstream::{
-    Balance, Ejection, Endpoint, EndpointAddress, EndpointProtocol, HashKey, Retries, Upstream,
-    UpstreamLimits, UpstreamTimeouts, UpstreamTls,
+    Balance, Ejection, Endpoint, EndpointAddress, EndpointProtocol, HashKey, Health, Retries,
+    Upstream, UpstreamLimits, UpstreamTimeouts, UpstreamTls,
 };
 
 /// A whole configuration, compiled.

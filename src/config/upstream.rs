@@ -29,6 +29,8 @@ pub struct Upstream {
     pub balance: Balance,
     /// When a member that fails is left alone.
     pub eject: Ejection,
+    /// How members are asked whether they are well; absent: they are not.
+    pub health: Option<Health>,
     /// How long the share of a member grows that is new or has come back; zero (the default): it
     /// has its full share at once.
     pub slow_start: Duration,
@@ -74,6 +76,21 @@ impl Default for Ejection {
     fn default() -> Self {
         Self { failures: 5, time: Duration::from_secs(10), server_errors: false }
     }
+}
+
+/// `upstreams.NAME.health`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Health {
+    /// What is asked for by GET: path and query. An answer of 200 to 299 is good.
+    pub path: Box<str>,
+    /// Between two checks; default 5 s.
+    pub interval: Duration,
+    /// How long one may take, connecting included; default 2 s.
+    pub timeout: Duration,
+    /// Bad ones in a row until a member gets no more requests; default 3.
+    pub unhealthy_after: u32,
+    /// Good ones in a row until it gets them again; default 2.
+    pub healthy_after: u32,
 }
 
 /// `upstreams.NAME.retries`.

@@ -10,6 +10,7 @@ use super::metrics::{counters, gauges};
 pub(super) struct UpstreamFamilies {
     members: IntGaugeVec,
     ejections: IntCounterVec,
+    checks: IntCounterVec,
     retries: IntCounterVec,
 }
 
@@ -60,6 +61,8 @@ impl RetryOutcome {
 #[derive(Clone, Debug)]
 pub struct UpstreamEvents {
     ejections: IntCounter,
+    /// Bad and good ones.
+    checks: [IntCounter; 2],
     retries: [[IntCounter; RetryOutcome::ALL.len()]; RetryReason::ALL.len()],
 }
 
@@ -67,6 +70,12 @@ impl UpstreamEvents {
     /// Counts a member that was ejected.
     pub fn ejected(&self) {
         self.ejections.inc();
+    }
+
+    /// Counts a health check.
+    pub fn checked(&self, is_good: bool) {
+        let [bad, good] = &self.checks;
+        if is_good { good.inc() } else { bad.inc() }
     }
 
     /// Counts a request that was tried again, or would have been.
@@ -93,6 +102,12 @@ impl UpstreamFamilies {
                 "Members of an upstream that failed and were left alone for a while.",
                 &["upstream"],
             ),
+            checks: counters(
+                registry,
+                "scopegate_upstream_health_checks_total",
+                "Health checks of an upstream's members, by how they ended.",
+                &["upstream", "outcome"],
+            ),
             retries: counters(
                 registry,
                 "scopegate_upstream_retries_total",
@@ -105,6 +120,7 @@ impl UpstreamFamilies {
     pub(super) fn events(&self, name: &str) -> UpstreamEvents {
         UpstreamEvents {
             ejections: self.ejections.with_label_values(&[name]),
+            checks: ["bad", "good"].map(|outcome| self.checks.with_label_values(&[name, outcome])),
             retries: RetryReason::ALL.map(|reason| {
                 RetryOutcome::ALL.map(|outcome| {
                     self.retries.with_label_values(&[name, reason.name(), outcome.name()])

@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use http::uri::Scheme;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream, lookup_host};
@@ -47,6 +48,14 @@ impl Security {
         match self {
             Self::Plain(protocol) => Some(*protocol),
             Self::Tls(..) => None,
+        }
+    }
+
+    /// What a URL of it begins with.
+    pub(super) fn scheme(&self) -> Scheme {
+        match self {
+            Self::Plain(_) => Scheme::HTTP,
+            Self::Tls(..) => Scheme::HTTPS,
         }
     }
 }

@@ -8,7 +8,6 @@ use http::{Request, Response};
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
-use super::connect::Security;
 use super::pool::{InFlight, Line, Pool};
 use super::{Upstream, WorkerIndex, later, message, stream};
 use crate::body::Body;
@@ -185,10 +184,7 @@ impl Upstream {
 
     fn scheme(&self, worker: WorkerIndex, slot: usize) -> Scheme {
         let member = self.pools.get(worker.get()).and_then(|pool| pool.member(slot));
-        match member.as_ref().map(|member| &member.target.security) {
-            Some(Security::Tls(..)) => Scheme::HTTPS,
-            Some(Security::Plain(_)) | None => Scheme::HTTP,
-        }
+        member.map_or(Scheme::HTTP, |member| member.target.security.scheme())
     }
 }
 

@@ -12,8 +12,9 @@ use tokio::time::Instant;
 use super::balance::{FULL, number_of};
 use super::breaker::{Breaker, Gate};
 use super::connect::Target;
+use super::health::Pulse;
 use crate::base::time::{self, UnixSeconds};
-use crate::config::{Ejection, EndpointAddress};
+use crate::config::{Ejection, EndpointAddress, Health};
 
 /// A member.
 pub(super) struct Member {
@@ -31,6 +32,7 @@ pub(super) struct Member {
 
 struct State {
     breaker: Breaker,
+    pulse: Pulse,
     /// Since when it is as it is.
     since: UnixSeconds,
     /// When it came, or came back; `None`: it was there from the start.
@@ -42,18 +44,21 @@ struct State {
 pub enum MemberState {
     /// Requests go there.
     Healthy,
+    /// Its health checks fail.
+    Unhealthy,
     /// It failed, and is left alone for a while.
     Ejected,
 }
 
 impl MemberState {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Healthy, Self::Ejected];
+    pub const ALL: [Self; 3] = [Self::Healthy, Self::Unhealthy, Self::Ejected];
 
     /// The label.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
             Self::Ejected => "ejected",
         }
     }
@@ -66,6 +71,8 @@ pub(super) enum Standing {
     In(u8),
     /// They may not, before that moment.
     Out(Instant),
+    /// They may not, until a check says so.
+    Ill,
     /// One may, and no other before that moment: said once.
     Trial(Instant),
 }
@@ -93,7 +100,12 @@ impl Member {
             Start::Outset => None,
             Start::Later(now) => Some(now),
         };
-        let state = State { breaker: Breaker::default(), since: time::now().unix, came };
+        let state = State {
+            breaker: Breaker::default(),
+            pulse: Pulse::default(),
+            since: time::now().unix,
+            came,
+        };
         Self {
             endpoint,
             target,
@@ -115,7 +127,11 @@ impl Member {
 
     pub(super) fn state(&self) -> (MemberState, UnixSeconds) {
         let state = self.lock();
-        let is = if state.breaker.is_open() { MemberState::Ejected } else { MemberState::Healthy };
+        let is = match (state.pulse.is_ill(), state.breaker.is_open()) {
+            (true, _) => MemberState::Unhealthy,
+            (false, true) => MemberState::Ejected,
+            (false, false) => MemberState::Healthy,
+        };
         (is, state.since)
     }
 
@@ -127,6 +143,9 @@ impl Member {
         now: Instant,
     ) -> Standing {
         let mut state = self.lock();
+        if state.pulse.is_ill() {
+            return Standing::Ill;
+        }
         match state.breaker.gate(settings, now) {
             Gate::Open(until) => Standing::Out(until),
             Gate::Trial => Standing::Trial(now + settings.time),
@@ -157,6 +176,17 @@ impl Member {
         }
         (state.since, state.came) = (time::now().unix, Some(now));
         Change::Returned
+    }
+
+    /// A health check was good or not. Gives whether that changed anything.
+    pub(super) fn checked(&self, settings: &Health, is_good: bool, now: Instant) -> bool {
+        let mut state = self.lock();
+        let has_changed = state.pulse.checked(settings, is_good);
+        if has_changed {
+            state.since = time::now().unix;
+            state.came = is_good.then_some(now).or(state.came);
+        }
+        has_changed
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

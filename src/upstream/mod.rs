@@ -25,7 +25,7 @@
 //! # Members
 //! An endpoint's literal address or socket is one member; a name is one for each of its addresses,
 //! looked up by [`tend`] every `resolve`. The [roster] has them, a [breaker] each leaves those alone
-//! that fail, and each worker has its own [slots] with connections to them. Which one a request goes
+//! that fail, [health] those that say they are unwell, and each worker has its own [slots] with connections to them. Which one a request goes
 //! to is decided by [balance].
 //!
 //! Cost of an exchange over a pooled HTTP/1.1 connection: two uncontended locks of the pool, one
@@ -37,6 +37,7 @@ mod breaker;
 mod budget;
 mod connect;
 mod exchange;
+mod health;
 mod http1;
 mod member;
 mod message;

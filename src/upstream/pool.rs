@@ -293,6 +293,11 @@ pub(super) struct InFlight {
 }
 
 impl InFlight {
+    /// A health check, which counts for nothing.
+    pub(super) const fn of_a_check(started: Instant) -> Self {
+        Self { pool: None, slot: 0, key: None, started }
+    }
+
     /// Where its member is in the worker's pool, for as long as it is under way.
     pub(super) const fn slot(&self) -> usize {
         self.slot

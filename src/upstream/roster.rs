@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::connect::Target;
 use super::member::{Change, Member, MemberState, Standing, Start};
-use crate::config::{self, Ejection, EndpointAddress};
+use crate::config::{self, Ejection, EndpointAddress, Health};
 use crate::telemetry::UpstreamEvents;
 
 /// The members, and what becomes of them.
@@ -150,6 +150,20 @@ impl Roster {
             Change::Recovered => drop(self.troubled.fetch_sub(1, Relaxed)),
             Change::Nothing | Change::Troubled | Change::Ejected { .. } => {}
         }
+    }
+
+    /// A health check of a member was good or not.
+    pub(super) fn checked(&self, member: &Member, settings: &Health, is_good: bool, now: Instant) {
+        self.events.checked(is_good);
+        if !member.checked(settings, is_good, now) {
+            return;
+        }
+        let (upstream, address) = (&*self.name, member.address());
+        match is_good {
+            true => tracing::info!(upstream, %address, "a member of an upstream is well again"),
+            false => tracing::warn!(upstream, %address, "a member of an upstream is unwell"),
+        }
+        self.changed();
     }
 
     fn changed(&self) {

@@ -171,6 +171,7 @@ impl Slots {
                     }
                     ring.push(candidate(weight));
                 }
+                Standing::Ill => {}
                 Standing::Out(until) => look_again(until),
                 Standing::Trial(until) => {
                     self.trials.push(at);

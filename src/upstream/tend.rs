@@ -1,10 +1,10 @@
-//! What is done for an upstream while nobody asks: its names are looked up.
+//! What is done for an upstream while nobody asks: its names are looked up, its members checked.
 
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Upstream;
@@ -12,9 +12,25 @@ use super::connect::resolve;
 use crate::base::random;
 use crate::config::EndpointAddress;
 
-/// Looks after an upstream as long as there is one: its names are looked up, soon again until one
-/// of them has an address (which `/readyz` waits for), and then every `resolve`.
+/// Looks after an upstream as long as there is one.
 pub async fn tend(upstream: Weak<Upstream>) {
+    join(look_up(upstream.clone()), check(upstream)).await;
+}
+
+/// Checks every member again and again.
+async fn check(upstream: Weak<Upstream>) {
+    while let Some(upstream) = upstream.upgrade() {
+        let Some(settings) = &upstream.settings.health else { return };
+        upstream.check_all(settings).await;
+        let rest = jittered(settings.interval, random::byte());
+        drop(upstream);
+        sleep(rest).await;
+    }
+}
+
+/// Looks names up, soon again until one of them has an address (which `/readyz` waits for), and
+/// then every `resolve`.
+async fn look_up(upstream: Weak<Upstream>) {
     let mut pause = PAUSE;
     while let Some(upstream) = upstream.upgrade() {
         upstream.look_up().await;

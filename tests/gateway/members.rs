@@ -43,8 +43,9 @@ async fn a_member_that_hangs_up_is_ejected_and_shows_as_such() {
 
 #[tokio::test]
 async fn a_member_that_is_gone_costs_no_request() {
-    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let gone = format!("http://{}", gone.local_addr().unwrap()); // closed by now
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let gone = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
     let good = Backend::start().await;
     let gateway = before(&[&gone, &good.url()], "", PUBLIC).await;
     for _ in 0..20 {
@@ -112,4 +113,47 @@ async fn a_reload_keeps_what_is_known_of_members() {
     world.gateway.logs("configuration taken up").await;
     let after = world.gateway.admin("/status").await.json()["upstreams"][0]["members"].clone();
     assert_eq!(since, after);
+}
+
+#[tokio::test]
+async fn a_member_whose_health_check_fails_gets_no_requests_until_it_is_well_again() {
+    let (a, b) = (answering_with("a").await, answering_with("b").await);
+    let health = "health = { path = \"/healthz?x\", interval = \"20ms\", unhealthy_after = 2 }";
+    let gateway = before(&[&a.url(), &b.url()], health, PUBLIC).await;
+    let unwell = [("upstream", "api"), ("state", "unhealthy")];
+    let becomes = async |count: f64| {
+        eventually("a change of health", async || {
+            (gateway.metric("scopegate_upstream_members", &unwell).await == count).then_some(())
+        })
+        .await;
+    };
+    a.answer(|seen| match seen.target.as_str() {
+        "/healthz?x" => Reply::status(503),
+        _ => Reply::status(200).body("a"),
+    });
+    becomes(1.0).await;
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/p").bearer("a-token").send().await.text(), "b");
+    }
+    let checks = a.all();
+    let check = checks.iter().find(|seen| seen.target == "/healthz?x").expect("a health check");
+    assert_eq!(check.header("host"), Some(a.address().to_string().as_str()));
+    assert!(check.header("user-agent").unwrap().contains("scopegate"));
+    assert_eq!((check.method.as_str(), check.header("authorization")), ("GET", None));
+    assert!(check.header("cookie").is_none() && check.header("x-request-id").is_none());
+    assert!(
+        gateway.metric("scopegate_upstream_health_checks_total", &[("outcome", "bad")]).await
+            >= 1.0
+    );
+
+    // Where nobody is well they are tried all the same.
+    b.answer(|seen| Reply::status(if seen.target == "/p" { 200 } else { 500 }));
+    becomes(2.0).await;
+    assert_eq!(gateway.get("/p").send().await.status, 200);
+
+    a.answer(|_| Reply::status(200).body("a"));
+    becomes(1.0).await;
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/p").send().await.text(), "a");
+    }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::HeaderName;
+use http::uri::PathAndQuery;
 use rustls_pki_types::ServerName;
 
 use crate::config::files;
@@ -12,8 +13,8 @@ use crate::config::table::Table;
 use crate::config::tls::client_config;
 use crate::config::value::{Zero, duration, parse_endpoint};
 use crate::config::{
-    Balance, Ejection, Endpoint, EndpointAddress, EndpointProtocol, HashKey, Retries, Upstream,
-    UpstreamLimits, UpstreamTimeouts, UpstreamTls,
+    Balance, Ejection, Endpoint, EndpointAddress, EndpointProtocol, HashKey, Health, Retries,
+    Upstream, UpstreamLimits, UpstreamTimeouts, UpstreamTls,
 };
 
 pub(super) fn read(name: &str, value: Value<'_>) -> Result<Upstream, Told> {
@@ -32,12 +33,13 @@ fn upstream(name: &str, table: &mut Table<'_>) -> Result<Upstream, Told> {
     let resolve = table.or("resolve", RESOLVE, |value| duration(&value, Zero::Refused));
     let balance = table.or("balance", Balance::default(), balance);
     let eject = table.section("eject", eject);
+    let health = table.option("health", |value| value.table(health));
     let slow_start =
         table.or("slow_start", Duration::ZERO, |value| duration(&value, Zero::Allowed));
     let retries = table.section("retries", retries);
     let (endpoints, tls, timeouts, limits) = (endpoints?, tls?, timeouts?, limits?);
     let (resolve, balance, eject) = (resolve?, balance?, eject?);
-    let (slow_start, retries) = (slow_start?, retries?);
+    let (health, slow_start, retries) = (health?, slow_start?, retries?);
     let is_tls = endpoints.iter().any(|one| one.protocol == EndpointProtocol::Tls);
     let tls = match tls {
         Some((_, spot)) if !is_tls => {
@@ -63,6 +65,7 @@ fn upstream(name: &str, table: &mut Table<'_>) -> Result<Upstream, Told> {
         resolve,
         balance,
         eject,
+        health,
         slow_start,
         retries,
     })
@@ -181,6 +184,32 @@ fn eject(table: &mut Table<'_>) -> Result<Ejection, Told> {
     Ok(Ejection { failures: failures?, time: time?, server_errors: server_errors? })
 }
 
+fn health(table: &mut Table<'_>) -> Result<Health, Told> {
+    let write = "write path = \"/healthz\"";
+    let path = table.must("path", write, |value| value.parse(write, origin_form));
+    let mut time = |key, default_s| {
+        table.or(key, Duration::from_secs(default_s), |value| duration(&value, Zero::Refused))
+    };
+    let (interval, timeout) = (time("interval", 5), time("timeout", 2));
+    let mut count = |key, default| table.or(key, default, |value| value.whole(1..=CHECKS_MAX));
+    let (unhealthy_after, healthy_after) = (count("unhealthy_after", 3), count("healthy_after", 2));
+    Ok(Health {
+        path: path?,
+        interval: interval?,
+        timeout: timeout?,
+        unhealthy_after: unhealthy_after?,
+        healthy_after: healthy_after?,
+    })
+}
+
+fn origin_form(text: &str) -> Result<Box<str>, &'static str> {
+    let is_one = text.starts_with('/') && !text.contains('#');
+    match text.parse::<PathAndQuery>() {
+        Ok(target) if is_one => Ok(target.as_str().into()),
+        _ => Err("not a path that begins with /"),
+    }
+}
+
 fn retries(table: &mut Table<'_>) -> Result<Retries, Told> {
     let default = Retries::default();
     let attempts = table.or("attempts", default.attempts, |value| value.whole(0..=ATTEMPTS_MAX));
@@ -202,6 +231,9 @@ const HASH: &str = "write { hash = \"client_id\" }, { hash = \"subject\" } or \
 
 /// Failures that nobody would wait for.
 const FAILURES_MAX: u32 = 1_000_000;
+
+/// Checks in a row that nobody would wait for.
+const CHECKS_MAX: u32 = 1000;
 
 /// A request that was refused so often will not be taken.
 const ATTEMPTS_MAX: u32 = 3;

@@ -35,6 +35,7 @@ fn settings(endpoints: Vec<config::Endpoint>) -> config::Upstream {
         resolve: long,
         balance: Balance::default(),
         eject: Ejection::default(),
+        health: None,
         slow_start: Duration::ZERO,
         retries: Retries::default(),
     }
