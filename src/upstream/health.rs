@@ -81,11 +81,9 @@ impl Upstream {
         let request = Request::get(&*settings.path).header(HOST, host).header(USER_AGENT, AGENT);
         let request = request.body(Body::empty()).ok()?;
         let (stream, protocol) = connect(&member.target, deadline).await.ok()?;
-        let exchange = InFlight::of_a_check(Instant::now());
+        let exchange = InFlight::of_a_check(Instant::now(), settings.timeout);
         let sent = match protocol {
-            Protocol::Http1 => {
-                Link::start(stream, settings.timeout).send(request, exchange, deadline).await
-            }
+            Protocol::Http1 => Link::start(stream).send(request, exchange, deadline).await,
             Protocol::Http2 => {
                 let sender = super::stream::start(stream).await.ok()?;
                 let scheme = member.target.security.scheme();

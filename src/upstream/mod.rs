@@ -25,8 +25,8 @@
 //! # Members
 //! An endpoint's literal address or socket is one member; a name is one for each of its addresses,
 //! looked up by [`tend`] every `resolve`. The [roster] has them, a [breaker] each leaves those alone
-//! that fail, [health] those that say they are unwell, and each worker has its own [slots] with connections to them. Which one a request goes
-//! to is decided by [balance].
+//! that fail, [health] checks those that say they are unwell, and each worker has its own [slots]
+//! with connections to them. Which one a request goes to is decided by [balance].
 //!
 //! Cost of an exchange over a pooled HTTP/1.1 connection: two uncontended locks of the pool, one
 //! clock read, no task and, in steady use, no timer; two allocations for a small answer (see

@@ -294,8 +294,8 @@ pub(super) struct InFlight {
 
 impl InFlight {
     /// A health check, which counts for nothing.
-    pub(super) const fn of_a_check(started: Instant) -> Self {
-        Self { pool: None, slot: 0, key: None, started }
+    pub(super) const fn of_a_check(started: Instant, idle: Duration) -> Self {
+        Self { pool: None, slot: 0, key: None, started, idle }
     }
 
     /// Where its member is in the worker's pool, for as long as it is under way.

@@ -125,8 +125,6 @@ impl Slots {
                 slot.lines.close(slot.in_flight);
             }
         }
-        let all = &self.all;
-        self.trials.retain(|slot| all.get(*slot).is_some_and(|slot| !slot.is_retired));
         for member in members {
             if self.all.iter().any(|slot| Arc::ptr_eq(&slot.member, member)) {
                 continue;
@@ -149,13 +147,15 @@ impl Slots {
     }
 
     /// Says where requests may go. Where that is nowhere, they may go anywhere: that all members
-    /// have failed is no reason to fail without trying, since access is not decided here.
+    /// have failed is no reason to fail without trying, since access is not decided here. A trial
+    /// that no request has made by now is given up: another worker may have made it.
     fn form_ring(&mut self, roster: &Roster, now: Instant) {
         let (mut ring, mut anywhere) = (std::mem::take(&mut self.ring), Vec::new());
         let mut until: Option<Instant> = None;
         let mut look_again =
             |at: Instant| until = Some(until.map_or(at, |until: Instant| until.min(at)));
         ring.clear();
+        self.trials.clear();
         for (at, slot) in self.all.iter().enumerate().filter(|(_, slot)| !slot.is_retired) {
             let candidate = |weight| Candidate { slot: at, id: slot.member.id, weight };
             let standing = match slot.down_until.filter(|until| now < *until) {
