@@ -93,6 +93,9 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whose `Forwarded` and `X-Forwarded-*` count.
     pub trusted_proxies: TrustedProxies,
+    /// Whether each connection begins with a PROXY header, which trusted proxies alone may send;
+    /// default: no.
+    pub proxy_protocol: bool,
     /// Bounds.
     pub limits: ListenerLimits,
 }

@@ -12,8 +12,9 @@ use tokio::time::{sleep, timeout};
 use super::connection::{Protocol, Served, Stream};
 use super::listen::{BoundListener, Tls, Treatment};
 use super::phase::PhaseReceiver;
+use super::proxy_protocol::{self, Origin};
 use crate::base::gather::Gathering;
-use crate::base::net::{ListenAddress, Peer};
+use crate::base::net::{ListenAddress, Peer, TrustedProxies};
 use crate::config::OwnCertificates;
 use crate::gateway::{Connection, Gateway, Worker};
 use crate::telemetry::ConnectionEnd;
@@ -89,15 +90,13 @@ impl Acceptor {
         tokio::spawn(async move {
             connections.inc();
             // Where everything ends at once, the worker's runtime ends with this task in it.
+            let arrival = |peer| {
+                let trusted = Arc::clone(&treatment.trusted);
+                Arrival { gateway, worker, peer, trusted, phase }
+            };
             match accepted {
-                Accepted::Tcp(stream, peer) => {
-                    let arrival = Arrival { gateway, worker, peer, phase };
-                    arrival.serve(stream, &treatment).await;
-                }
-                Accepted::Unix(stream) => {
-                    let arrival = Arrival { gateway, worker, peer: Peer::Unix, phase };
-                    arrival.serve(stream, &treatment).await;
-                }
+                Accepted::Tcp(stream, peer) => arrival(peer).serve(stream, &treatment).await,
+                Accepted::Unix(stream) => arrival(Peer::Unix).serve(stream, &treatment).await,
             }
             connections.dec();
             drop(place);
@@ -130,14 +129,16 @@ struct Arrival {
     gateway: Arc<Gateway>,
     worker: Arc<Worker>,
     peer: Peer,
+    /// Whose forwarding headers count.
+    trusted: Arc<TrustedProxies>,
     phase: PhaseReceiver,
 }
 
 impl Arrival {
     /// `certificates` are those of which the caller was shown one.
     fn served(self, by: &Treatment, certificates: Option<Arc<OwnCertificates>>) -> Served {
-        let Self { gateway, worker, peer, phase } = self;
-        let connection = Connection::new(worker, peer, Arc::clone(&by.trusted), certificates);
+        let Self { gateway, worker, peer, trusted, phase } = self;
+        let connection = Connection::new(worker, peer, trusted, certificates);
         Served { gateway, connection, limits: by.limits.clone(), phase }
     }
 
@@ -145,12 +146,43 @@ impl Arrival {
         self.gateway.metrics().connections().ended(end);
     }
 
-    async fn serve<I: Stream>(self, stream: I, treatment: &Treatment) {
+    async fn serve<I: Stream>(mut self, mut stream: I, treatment: &Treatment) {
+        if treatment.proxy_protocol {
+            // Boxed: given back when the header is read.
+            let introduced = Box::pin(self.introduced(&mut stream, treatment)).await;
+            if let Err(end) = introduced {
+                return self.ended(end);
+            }
+        }
         match &treatment.tls {
             // Each boxed: an idle connection without TLS would hold room for a handshake otherwise.
             None => Box::pin(self.served(treatment, None).plaintext(stream)).await,
             Some(tls) => Box::pin(self.with_tls(stream, tls, treatment)).await,
         }
+    }
+
+    /// Takes the caller's address from the PROXY header, which a trusted proxy alone may send.
+    ///
+    /// Where it names nobody the proxy's own address stands. Its forwarding headers do not count
+    /// then: they are the caller's, as the proxy passes bytes on and writes none.
+    async fn introduced<I: Stream>(
+        &mut self,
+        stream: &mut I,
+        treatment: &Treatment,
+    ) -> Result<(), ConnectionEnd> {
+        if !self.trusted.trust(self.peer) {
+            return Err(ConnectionEnd::ProxyUntrusted);
+        }
+        match timeout(treatment.limits.header_timeout, proxy_protocol::read(stream)).await {
+            Ok(Ok(Origin::Caller(caller))) => self.peer = Peer::Ip(caller),
+            Ok(Ok(Origin::Unnamed)) => self.trusted = Arc::default(),
+            Ok(Err(error)) => {
+                tracing::debug!(peer = %self.peer, %error, "PROXY header refused");
+                return Err(ConnectionEnd::ProxyMalformed);
+            }
+            Err(_) => return Err(ConnectionEnd::ProxyTooSlow),
+        }
+        Ok(())
     }
 
     async fn with_tls<I: Stream>(self, stream: I, tls: &Tls, treatment: &Treatment) {

@@ -33,9 +33,11 @@ pub(super) struct BoundListener {
 pub(super) struct Treatment {
     /// Absent: plaintext.
     pub(super) tls: Option<Arc<Tls>>,
-    /// Whose forwarding headers count.
+    /// Whose forwarding headers count, and who may send a PROXY header.
     pub(super) trusted: Arc<TrustedProxies>,
     /// Bounds.
+    /// Whether each connection begins with a PROXY header.
+    pub(super) proxy_protocol: bool,
     pub(super) limits: ListenerLimits,
     /// One permit per connection.
     pub(super) places: Arc<Semaphore>,
@@ -102,6 +104,7 @@ impl Treatment {
             tls,
             trusted: Arc::new(settings.trusted_proxies.clone()),
             limits: settings.limits.clone(),
+            proxy_protocol: settings.proxy_protocol,
             places: Arc::new(Semaphore::new(settings.limits.connections)),
         })
     }

@@ -14,6 +14,7 @@ mod misconduct;
 mod pace;
 mod parked;
 mod phase;
+mod proxy_protocol;
 mod run;
 mod trailers;
 mod transport;

@@ -15,6 +15,12 @@ pub struct ConnectionMetrics {
 /// Why we ended a connection that its caller might have used on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ConnectionEnd {
+    /// With `proxy_protocol`, from a peer that is no trusted proxy.
+    ProxyUntrusted,
+    /// With `proxy_protocol`, its header is not there or malformed.
+    ProxyMalformed,
+    /// With `proxy_protocol`, its header did not come in time.
+    ProxyTooSlow,
     /// TLS did not come about: nothing in common, a certificate that is missing or not good, or
     /// the caller went.
     HandshakeFailed,
@@ -31,7 +37,10 @@ pub enum ConnectionEnd {
 }
 
 impl ConnectionEnd {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 9] = [
+        Self::ProxyUntrusted,
+        Self::ProxyMalformed,
+        Self::ProxyTooSlow,
         Self::HandshakeFailed,
         Self::HandshakeTooSlow,
         Self::HeadTooSlow,
@@ -43,6 +52,9 @@ impl ConnectionEnd {
     /// The label.
     pub const fn name(self) -> &'static str {
         match self {
+            Self::ProxyUntrusted => "proxy_untrusted",
+            Self::ProxyMalformed => "proxy_malformed",
+            Self::ProxyTooSlow => "proxy_too_slow",
             Self::HandshakeFailed => "handshake_failed",
             Self::HandshakeTooSlow => "handshake_too_slow",
             Self::HeadTooSlow => "head_too_slow",

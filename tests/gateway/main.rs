@@ -44,6 +44,7 @@ mod load_tokens;
 mod members;
 mod methods;
 mod principals;
+mod proxy_protocol;
 mod raw;
 mod route_headers;
 mod scopes_and_claims;

@@ -37,10 +37,19 @@ fn listener<'c>(table: &mut Table<'c>) -> Result<(Listener, Spot<'c>), Told> {
         let write = "write networks such as [\"10.0.0.0/8\", \"192.0.2.1/32\"]";
         value.each(write, |value| value.parse(write, network)).map(TrustedProxies::new)
     });
+    let proxy_protocol = table.or("proxy_protocol", (false, None), |value| {
+        value.boolean().map(|is_on| (is_on, Some(value.spot().clone())))
+    });
     let limits = table.section("limits", limits);
     let (address, spot) = address?;
     let (tls, trusted_proxies, limits) = (tls?, trusted_proxies?, limits?);
-    Ok((Listener { address, tls, trusted_proxies, limits }, spot))
+    let (proxy_protocol, proxy_spot) = proxy_protocol?;
+    if proxy_protocol && trusted_proxies == TrustedProxies::default() {
+        let what = "without `trusted_proxies` anybody could choose an address";
+        let write = "write trusted_proxies = [\"10.0.0.0/8\"]: from where the proxies connect";
+        return Err(proxy_spot.as_ref().unwrap_or(&spot).wrong(what, write));
+    }
+    Ok((Listener { address, tls, trusted_proxies, proxy_protocol, limits }, spot))
 }
 
 fn address<'c>(table: &mut Table<'c>) -> Result<(ListenAddress, Spot<'c>), Told> {
