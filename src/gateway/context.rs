@@ -328,7 +328,6 @@ fn form(parts: &request::Parts) -> AnswerForm {
     }
 }
 
-/// Which scheme the caller used, as far as it matters for a challenge.
 /// Whether nobody can say what comes behind a request, or where: what is malformed may have been
 /// read otherwise by whoever stands in front (RFC 9112 §11.2). HTTP/2 has no such field, and ends
 /// one stream.
@@ -341,6 +340,7 @@ const fn ends_connection(rejection: &Rejection) -> bool {
     )
 }
 
+/// Which scheme the caller used, as far as it matters for a challenge.
 fn used_scheme(headers: &HeaderMap) -> Option<Scheme> {
     let value = headers.get(AUTHORIZATION)?.as_bytes();
     let is =

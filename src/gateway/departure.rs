@@ -175,8 +175,8 @@ pub(super) fn failure(fault: Option<RequestFault>, failure: UpstreamFailure) -> 
 }
 
 /// Makes the upstream's answer fit for the caller: hop-by-hop fields go, the route's own edits are
-/// made, a page is named that may read it, and what a cache between
-/// the caller and us could take for anybody's is marked as the caller's own.
+/// made, a page is named that may read it, and what a cache between the caller and us could take
+/// for anybody's is marked as the caller's own.
 pub(super) fn arrived(context: &Context<'_>, route: &Route, response: &mut Response<Body>) {
     if let Some(limit) = context.limit {
         response.body_mut().end_by(limit.into());

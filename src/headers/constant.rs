@@ -83,6 +83,7 @@ impl ConstantEdits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::headers::testing::shown;
 
     fn pair(name: &'static str, value: &'static str) -> (HeaderName, HeaderValue) {
         (HeaderName::from_static(name), HeaderValue::from_static(value))
@@ -99,15 +100,6 @@ mod tests {
             headers.append(*name, HeaderValue::from_static(value));
         }
         headers
-    }
-
-    fn shown(headers: &HeaderMap) -> Vec<String> {
-        let mut lines: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        lines.sort();
-        lines
     }
 
     #[test]

@@ -236,6 +236,7 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::headers::testing::shown;
 
     fn rules(origins: &[&'static str]) -> CorsRules {
         let origins = match origins {
@@ -266,15 +267,6 @@ mod tests {
     fn ask(cors: &Cors, origin: &str, method: &str) -> Result<Vec<String>, PreflightRefusal> {
         let parts = options(&[("origin", origin), ("access-control-request-method", method)]);
         cors.preflight(&Preflight::of(&parts).unwrap()).map(|headers| shown(&headers))
-    }
-
-    fn shown(headers: &HeaderMap) -> Vec<String> {
-        let mut lines: Vec<_> = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
-            .collect();
-        lines.sort();
-        lines
     }
 
     const APP: &str = "https://app.example.com";

@@ -1,8 +1,8 @@
 //! What is taken from a message's header section and what is put into it. Pure.
 //!
 //! The order is an invariant: hop-by-hop fields go first, then everything that only we may say,
-//! and only then is ours put in: identity headers, and last what a route sets by
-//! itself. A caller that names one of our fields in `Connection` is refused.
+//! and only then is ours put in: identity headers, and last what a route sets by itself. A caller
+//! that names one of our fields in `Connection` is refused.
 
 mod constant;
 mod cors;
@@ -12,6 +12,8 @@ mod grpc_timeout;
 mod hop;
 mod max_forwards;
 mod sanitize;
+#[cfg(test)]
+mod testing;
 
 pub use constant::ConstantEdits;
 pub use cors::{Cors, CorsRules, Credentials, Origins, Preflight, Reader};

@@ -25,6 +25,7 @@ use super::misconduct::misconduct;
 use super::pace::StreamExecutor;
 use super::parked::{Parked, park};
 use super::phase::PhaseReceiver;
+use super::read_along::ReadAlong;
 use super::trailers::Trailers;
 use super::transport::{Activity, Transport};
 use super::watchdog::{Expiry, Watchdog};
@@ -89,15 +90,14 @@ impl Served {
         let serving = Serving { door: &door, activity: &activity, limits, phase };
         match protocol {
             Protocol::Http1 => {
-                let io = TokioIo::new(Heads::new(io, prefix));
-                let none = Bytes::new();
-                let transport = Transport::new(io, none, protocol, Arc::clone(&activity));
+                let io = TokioIo::new(ReadAlong::new(io, prefix, Heads::default()));
+                let transport = Transport::new(io, Bytes::new(), protocol, Arc::clone(&activity));
                 let service = service_fn(move |request| handle(request, None));
                 Box::pin(serving.http1(transport, service)).await;
             }
             Protocol::Http2 => {
-                let io = TokioIo::new(Trailers::new(io, HTTP2_PREFACE.len() - prefix.len()));
-                let transport = Transport::new(io, prefix, protocol, Arc::clone(&activity));
+                let io = TokioIo::new(ReadAlong::new(io, prefix, Trailers::default()));
+                let transport = Transport::new(io, Bytes::new(), protocol, Arc::clone(&activity));
                 let paces = streams.clone();
                 // Boxed: hyper, h2 and tokio hand a stream's future on from one to the other.
                 let service =
@@ -313,7 +313,7 @@ async fn close<I: Stream>(mut io: I, answer: Option<&[u8]>) {
 }
 
 /// RFC 9113 §3.4.
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// hyper wants at least this much.
 const HTTP1_BUFFER_MIN_BYTES: usize = 8192;
 /// Streams open at once on a connection; over it: REFUSED_STREAM (RFC 9113 §5.1.2).

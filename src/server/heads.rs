@@ -2,124 +2,17 @@
 //! that ends in a bare LF, a length beside a transfer coding, a fragment in the target (RFC 9112
 //! §2.2, §6.1, §3.2), and the same line ends in a chunked body's trailers (§7.1).
 //!
-//! [`Heads`] reads along. Bytes stay as they are and where they were read, up to the one that must
-//! not pass; in its place comes [`POISON`], which no parser takes. So the request is answered with
+//! [`Heads`] reads along, up to the byte that must not pass; in its place comes [`POISON`], which no parser takes. So the request is answered with
 //! 400 by the same way as any other that cannot be read, and its connection closes. Reading along
 //! means knowing where a body ends and the next head begins; that reading decides nothing else.
 //!
 //! Cost for a request without a body: one search for line ends and a look at each line's first
 //! byte, no allocation.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io;
 
-use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
+use super::read_along::Along;
 use crate::body::Chunked;
-
-/// A caller's stream that speaks HTTP/1.1.
-#[derive(Debug)]
-pub(super) struct Heads<I> {
-    io: I,
-    reading: Reading,
-    /// Read before the protocol was known, and not yet handed on.
-    prefix: Bytes,
-    /// What of [`POISON`] is still to come.
-    poison: &'static [u8],
-    /// Whether the next answer may say that the connection becomes something else.
-    may_switch: bool,
-}
-
-impl<I> Heads<I> {
-    /// `prefix`: what was read of it already.
-    pub(super) fn new(io: I, prefix: Bytes) -> Self {
-        Self { io, reading: Reading::default(), prefix, poison: &[], may_switch: false }
-    }
-
-    /// Looks at what was put behind the first `before` bytes.
-    fn look(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
-        let came = buffer.filled().get(before..).unwrap_or_default();
-        if let Err(TwoReadings { at }) = self.reading.read(came) {
-            buffer.set_filled(before + at);
-            self.reading.place = Place::Beyond;
-            self.poison = POISON;
-            self.hand_on_poison(buffer);
-        }
-        self.may_switch |= std::mem::take(&mut self.reading.asks_to_switch);
-    }
-
-    fn hand_on_poison(&mut self, buffer: &mut ReadBuf<'_>) {
-        let (now, later) = self.poison.split_at(self.poison.len().min(buffer.remaining()));
-        buffer.put_slice(now);
-        self.poison = later;
-    }
-
-    /// RFC 9110 §7.8: behind a 101 there is no HTTP.
-    fn watch_answer(&mut self, bytes: &[u8]) {
-        if std::mem::take(&mut self.may_switch) && bytes.starts_with(SWITCHING) {
-            self.reading.place = Place::Beyond;
-        }
-    }
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Heads<I> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if !this.poison.is_empty() {
-            this.hand_on_poison(buffer);
-            return Poll::Ready(Ok(()));
-        }
-        let before = buffer.filled().len();
-        if this.prefix.has_remaining() {
-            let length = this.prefix.len().min(buffer.remaining());
-            buffer.put_slice(&this.prefix.split_to(length));
-        } else {
-            ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
-        }
-        this.look(buffer, before);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Heads<I> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.watch_answer(bytes);
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(first) = slices.first() {
-            self.watch_answer(first);
-        }
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
-    }
-}
 
 /// What comes has two readings, which shows at this byte of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -129,15 +22,35 @@ struct TwoReadings {
 
 /// How far a caller's requests have been read along. Pure.
 #[derive(Debug, Default)]
-struct Reading {
+pub(super) struct Heads {
     place: Place,
     head: Head,
     /// The beginning of a line whose end has not come, as far as it matters.
     line: Vec<u8>,
     /// The last byte of that line.
     last: Option<u8>,
-    /// Whether a head that is over has asked for another protocol. Whoever reads this resets it.
-    asks_to_switch: bool,
+    /// Whether the next answer may say that the connection becomes another protocol's.
+    may_switch: bool,
+}
+
+impl Along for Heads {
+    fn came(&mut self, bytes: &[u8], instead: &mut Vec<u8>) -> io::Result<usize> {
+        Ok(self.read(bytes).map_or_else(
+            |TwoReadings { at }| {
+                self.place = Place::Beyond;
+                instead.extend(POISON);
+                at
+            },
+            |()| bytes.len(),
+        ))
+    }
+
+    /// RFC 9110 §7.8: behind a 101 there is no HTTP.
+    fn leave(&mut self, bytes: &[u8]) {
+        if std::mem::take(&mut self.may_switch) && bytes.starts_with(SWITCHING) {
+            self.place = Place::Beyond;
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -162,7 +75,7 @@ struct Head {
     switches: bool,
 }
 
-impl Reading {
+impl Heads {
     /// Reads on.
     fn read(&mut self, bytes: &[u8]) -> Result<(), TwoReadings> {
         let mut at = 0;
@@ -248,7 +161,7 @@ impl Reading {
     }
 
     fn end_head(&mut self) {
-        self.asks_to_switch = self.head.switches;
+        self.may_switch |= self.head.switches;
         self.place = match self.head {
             Head { has_bad_length: true, .. } => Place::Beyond,
             Head { is_coded: true, .. } => Place::Chunked(Box::default()),
@@ -301,20 +214,12 @@ const LINE_KEPT_BYTES: usize = 64;
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use bytes::Bytes;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// Reads all from a stream that gives `chunk` bytes at a time.
-    async fn read(bytes: &[u8], chunk: usize, prefix: usize) -> Vec<u8> {
-        let (near, far) = tokio::io::duplex(chunk);
-        let (prefix, rest) = bytes.split_at(prefix.min(bytes.len()));
-        let mut stream = Heads::new(far, Bytes::copy_from_slice(prefix));
-        let sending = async { { near }.write_all(rest).await.unwrap() };
-        let mut all = Vec::new();
-        let (_, read) = tokio::join!(sending, stream.read_to_end(&mut all));
-        read.unwrap();
-        all
-    }
+    use super::super::read_along::ReadAlong;
+    use super::super::read_along::tests::read;
+    use super::*;
 
     const GET: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
 
@@ -340,7 +245,7 @@ mod tests {
         ] {
             for chunk in [1, 2, 7, 64, 4096] {
                 for prefix in [0, 1, 24] {
-                    let read = read(text.as_bytes(), chunk, prefix).await;
+                    let read = read(text.as_bytes(), Heads::default(), (chunk, 64, prefix)).await;
                     assert_eq!(String::from_utf8(read).unwrap(), text, "{chunk} at a time");
                 }
             }
@@ -368,7 +273,7 @@ mod tests {
         for (passes, refused) in cases {
             for chunk in [1, 2, 7, 4096] {
                 let text = format!("{passes}{refused}");
-                let read = read(text.as_bytes(), chunk, 0).await;
+                let read = read(text.as_bytes(), Heads::default(), (chunk, 64, 0)).await;
                 let expected = [passes.as_bytes(), POISON].concat();
                 assert!(read.starts_with(&expected), "{chunk}: {}", read.escape_ascii());
             }
@@ -387,7 +292,7 @@ mod tests {
             let head = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n";
             for chunk in [1, 4096] {
                 let text = format!("{head}{chunks}{GET}");
-                let read = read(text.as_bytes(), chunk, 0).await;
+                let read = read(text.as_bytes(), Heads::default(), (chunk, 64, 0)).await;
                 assert!(memchr::memmem::find(&read, POISON).is_some(), "{chunks:?}");
             }
         }
@@ -401,7 +306,7 @@ mod tests {
             ("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 ", false),
         ] {
             let (mut near, far) = tokio::io::duplex(4096);
-            let mut stream = Heads::new(far, Bytes::new());
+            let mut stream = ReadAlong::new(far, Bytes::new(), Heads::default());
             near.write_all(ASKS).await.unwrap();
             let mut head = vec![0; ASKS.len()];
             stream.read_exact(&mut head).await.unwrap();

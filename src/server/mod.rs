@@ -15,6 +15,7 @@ mod pace;
 mod parked;
 mod phase;
 mod proxy_protocol;
+mod read_along;
 mod run;
 mod trailers;
 mod transport;

@@ -8,134 +8,64 @@
 //! that say nothing. A caller that sends many of them and lets us do nothing else floods us
 //! (RFC 9113 §10.5, CVE-2019-9512, CVE-2019-9515), and its connection ends.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::io;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use super::connection::HTTP2_PREFACE;
+use super::read_along::Along;
 
-/// A caller's stream that speaks HTTP/2. Bytes stay where they were read, but for those of a
-/// trailer section and of a frame header that came in two reads.
-#[derive(Debug)]
-pub(super) struct Trailers<I> {
-    io: I,
+/// How far a caller's frames have been read along. Pure. What is held back is a trailer section's
+/// beginning, or a frame header that came in two reads.
+#[derive(Debug, Default)]
+pub(super) struct Trailers {
     frames: Frames,
-    /// Read, and not yet told apart: less than a frame's beginning.
     held: Vec<u8>,
-    /// Told apart, and not yet handed on.
-    ready: Vec<u8>,
 }
 
-impl<I> Trailers<I> {
-    /// `preface`: how many bytes of the connection preface are still to come.
-    pub(super) fn new(io: I, preface: usize) -> Self {
-        let frames = Frames { left: preface, newest: 0, idle: 0 };
-        Self { io, frames, held: Vec::new(), ready: Vec::new() }
+impl Along for Trailers {
+    fn came(&mut self, bytes: &[u8], instead: &mut Vec<u8>) -> io::Result<usize> {
+        if IDLE_FRAMES_MAX < self.frames.idle {
+            return Err(IDLE_FLOOD.into());
+        }
+        let same = if self.held.is_empty() { self.frames.same(bytes) } else { 0 };
+        if same < bytes.len() {
+            self.held.extend(bytes.get(same..).unwrap_or_default());
+            self.tell_apart(instead);
+        }
+        Ok(same)
     }
 
-    /// Moves what can be told apart from `held` to `ready`.
-    fn tell_apart(&mut self) {
+    /// Inside a frame: whoever reads will say so.
+    fn ended(&mut self, instead: &mut Vec<u8>) {
+        instead.append(&mut self.held);
+    }
+
+    fn leave(&mut self, _: &[u8]) {
+        self.frames.wrote();
+    }
+}
+
+impl Trailers {
+    /// Hands on what can be told apart.
+    fn tell_apart(&mut self, instead: &mut Vec<u8>) {
         let mut rest = self.held.as_slice();
         loop {
             let length = match self.frames.next(rest) {
                 Next::Same(length) => length,
                 Next::Trailers { beginning, length } => {
-                    self.ready.extend(beginning.longer_by_one());
-                    self.ready.extend(rest.get(FRAME_HEADER_BYTES..length).unwrap_or_default());
-                    self.ready.push(ORDINARY_FIELD);
+                    instead.extend(beginning.longer_by_one());
+                    instead.extend(rest.get(FRAME_HEADER_BYTES..length).unwrap_or_default());
+                    instead.push(ORDINARY_FIELD);
                     rest = rest.get(length..).unwrap_or_default();
                     continue;
                 }
                 Next::Unclear => break,
             };
             let (same, behind) = rest.split_at(length);
-            self.ready.extend(same);
+            instead.extend(same);
             rest = behind;
         }
         let taken = self.held.len() - rest.len();
         self.held.drain(..taken);
-    }
-}
-
-impl<I: AsyncRead + Unpin> AsyncRead for Trailers<I> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        loop {
-            if !this.ready.is_empty() {
-                let length = this.ready.len().min(buffer.remaining());
-                buffer.put_slice(this.ready.get(..length).unwrap_or_default());
-                this.ready.drain(..length);
-                return Poll::Ready(Ok(()));
-            }
-            if IDLE_FRAMES_MAX < this.frames.idle {
-                return Poll::Ready(Err(IDLE_FLOOD.into()));
-            }
-            if this.held.is_empty() {
-                let before = buffer.filled().len();
-                ready!(Pin::new(&mut this.io).poll_read(context, buffer))?;
-                let read = buffer.filled().get(before..).unwrap_or_default();
-                let same = this.frames.same(read);
-                if same == read.len() {
-                    return Poll::Ready(Ok(())); // also at the end, and that is how it ends
-                }
-                this.held.extend(read.get(same..).unwrap_or_default());
-                buffer.set_filled(before + same);
-                this.tell_apart();
-                if 0 < same {
-                    return Poll::Ready(Ok(()));
-                }
-            } else {
-                let mut more = [0; MORE_BYTES];
-                let mut more = ReadBuf::new(&mut more);
-                ready!(Pin::new(&mut this.io).poll_read(context, &mut more))?;
-                this.held.extend(more.filled());
-                if more.filled().is_empty() {
-                    // The end, inside a frame: whoever reads will say so.
-                    std::mem::swap(&mut this.held, &mut this.ready);
-                    if this.ready.is_empty() {
-                        return Poll::Ready(Ok(()));
-                    }
-                } else {
-                    this.tell_apart();
-                }
-            }
-        }
-    }
-}
-
-impl<I: AsyncWrite + Unpin> AsyncWrite for Trailers<I> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.frames.wrote();
-        Pin::new(&mut self.io).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.frames.wrote();
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
 
@@ -160,6 +90,12 @@ enum Next {
     Trailers { beginning: FrameHeader, length: usize },
     /// More is needed to know, or there are none.
     Unclear,
+}
+
+impl Default for Frames {
+    fn default() -> Self {
+        Self { left: HTTP2_PREFACE.len(), newest: 0, idle: 0 }
+    }
 }
 
 impl Frames {
@@ -291,16 +227,12 @@ const IDLE_FRAMES_MAX: u32 = 1000;
 const IDLE_FRAMES_A_WRITE: u32 = 10;
 /// The error that a flood of them ends a connection with: of a kind that no socket gives.
 pub(super) const IDLE_FLOOD: io::ErrorKind = io::ErrorKind::QuotaExceeded;
-/// What is read at a time while a frame's beginning is not all there.
-const MORE_BYTES: usize = 4096;
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
-
+    use super::super::read_along::tests::read;
     use super::*;
 
-    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     const END: u8 = 0x5;
 
     fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -309,26 +241,6 @@ mod tests {
         frame.extend(stream.to_be_bytes());
         frame.extend(payload);
         frame
-    }
-
-    /// Reads all, `at_once` bytes at a time, from a stream that gives `chunk` bytes at a time.
-    async fn read(bytes: &[u8], chunk: usize, at_once: usize) -> Vec<u8> {
-        let (near, far) = tokio::io::duplex(chunk);
-        let mut stream = Trailers::new(far, PREFACE.len());
-        let sending = async {
-            tokio::io::AsyncWriteExt::write_all(&mut { near }, bytes).await.unwrap();
-        };
-        let reading = async {
-            let mut all = Vec::new();
-            let mut buffer = vec![0; at_once];
-            loop {
-                match stream.read(&mut buffer).await.unwrap() {
-                    0 => return all,
-                    length => all.extend(&buffer[..length]),
-                }
-            }
-        };
-        tokio::join!(sending, reading).1
     }
 
     #[tokio::test]
@@ -353,36 +265,35 @@ mod tests {
         for (claim, trailers, changed) in cases {
             let changed = changed.unwrap_or_else(|| trailers.clone());
             let all = |trailers: &[u8]| {
-                [PREFACE, &frame(4, 0, 0, b""), &request, &data, &other, trailers, &late].concat()
+                [HTTP2_PREFACE, &frame(4, 0, 0, b""), &request, &data, &other, trailers, &late]
+                    .concat()
             };
             for (chunk, at_once) in [(1, 1), (1, 64), (7, 3), (64, 64), (100_000, 100_000)] {
-                let read = read(&all(&trailers), chunk, at_once).await;
+                let read = read(&all(&trailers), Trailers::default(), (chunk, at_once, 24)).await;
                 assert!(read == all(&changed), "{claim}, {chunk} and {at_once} at a time");
             }
         }
     }
 
-    #[tokio::test]
-    async fn rfc9113_10_5_idle_frames_are_bounded_while_nothing_else_goes_on() {
+    #[test]
+    fn rfc9113_10_5_idle_frames_are_bounded_while_nothing_else_goes_on() {
         let ping = frame(6, 0, 0, &[0; 8]);
-        let mut stream = Trailers::new(tokio::io::empty(), 0);
-        let pings = |stream: &mut Trailers<_>, count: u32| {
+        let (mut trailers, mut instead) = (Trailers::default(), Vec::new());
+        assert_eq!(trailers.came(HTTP2_PREFACE, &mut instead).unwrap(), HTTP2_PREFACE.len());
+        let mut pings = |trailers: &mut Trailers, count: u32| {
             for _ in 0..count {
-                assert_eq!(stream.frames.same(&ping), ping.len());
+                assert_eq!(trailers.came(&ping, &mut instead).unwrap(), ping.len());
             }
         };
-        pings(&mut stream, IDLE_FRAMES_MAX);
+        pings(&mut trailers, IDLE_FRAMES_MAX);
         for _ in 0..5 {
-            stream.frames.wrote();
+            trailers.leave(b"");
         }
-        pings(&mut stream, 5 * IDLE_FRAMES_A_WRITE);
-        assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 0, "the end, and no flood");
+        pings(&mut trailers, 5 * IDLE_FRAMES_A_WRITE);
         let request = frame(HEADERS, END, 1, b"\x82");
-        stream.frames.same(&request);
-        pings(&mut stream, 1);
-        assert_eq!(stream.read(&mut [0; 64]).await.unwrap(), 0, "a request makes one good");
-        pings(&mut stream, 1);
-        let flood = stream.read(&mut [0; 64]).await.unwrap_err();
+        assert!(trailers.came(&request, &mut Vec::new()).is_ok(), "and it makes one good");
+        pings(&mut trailers, 2);
+        let flood = trailers.came(&ping, &mut Vec::new()).unwrap_err();
         assert_eq!(flood.kind(), IDLE_FLOOD);
     }
 
@@ -410,10 +321,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_ends_inside_a_frame_ends_there() {
-        let whole = [PREFACE, &frame(HEADERS, END, 1, b"\x82")].concat();
+        let whole = [HTTP2_PREFACE, &frame(HEADERS, END, 1, b"\x82")].concat();
         for length in 0..whole.len() {
             let cut = &whole[..length];
-            assert_eq!(read(cut, 64, 64).await, cut, "{length}");
+            assert_eq!(read(cut, Trailers::default(), (64, 64, 24)).await, cut, "{length}");
         }
     }
 }

@@ -24,9 +24,12 @@ impl Upstream {
         timeouts: RouteTimeouts,
     ) -> impl Future<Output = Result<Response<Body>, UpstreamFailure>> {
         match self.begin(worker, request, key, timeouts) {
-            Ok((sent, deadline)) => {
-                Either::Left(sent.then(move |sent| self.settle(worker, sent, deadline)))
-            }
+            Ok(Begun { sent, pooled, deadline }) => Either::Left(sent.then(move |sent| {
+                if let Some(slot) = pooled {
+                    self.report(worker, slot, &sent);
+                }
+                self.settle(worker, sent, deadline)
+            })),
             Err(failure) => Either::Right(ready(Err(failure))),
         }
     }
@@ -53,7 +56,7 @@ impl Upstream {
         mut request: Request<Body>,
         key: Option<u64>,
         timeouts: RouteTimeouts,
-    ) -> Result<(impl Future<Output = Sent>, Instant), UpstreamFailure> {
+    ) -> Result<Begun<impl Future<Output = Sent>>, UpstreamFailure> {
         if request.body().watch().fault().is_some() {
             return Err(UpstreamFailure::Reset);
         }
@@ -65,12 +68,19 @@ impl Upstream {
         let now = Instant::now();
         let deadline = later(now, timeouts.header.unwrap_or(self.settings.timeouts.header));
         let exchange = pool.enter(key, now, timeouts.idle)?;
-        let sent = match pool.take(exchange.slot(), now) {
-            Some(line) => Either::Left(self.send(worker, line, request, exchange, deadline)),
+        let slot = exchange.slot();
+        let (sent, pooled) = match pool.take(slot, now) {
+            Some(line) => {
+                let sent = self.send(worker, line, request, exchange, deadline);
+                (Either::Left(sent), Some(slot))
+            }
             // Boxed, as this is rare and every request would carry its size around.
-            None => Either::Right(Box::pin(self.send_anew(worker, request, exchange, deadline))),
+            None => {
+                let sent = Box::pin(self.send_anew(worker, request, exchange, deadline));
+                (Either::Right(sent), None)
+            }
         };
-        Ok((sent, deadline))
+        Ok(Begun { sent, pooled, deadline })
     }
 
     async fn send_again(
@@ -125,9 +135,14 @@ impl Upstream {
     ) -> Sent {
         let opened = self.open(worker, &mut exchange, deadline).await;
         let line = opened.map_err(Unanswered::Blameless)?;
-        self.send(worker, line, request, exchange, deadline).await
+        let slot = exchange.slot();
+        let sent = self.send(worker, line, request, exchange, deadline).await;
+        self.report(worker, slot, &sent);
+        sent
     }
 
+    /// Whoever awaits it reports how it ended.
+    ///
     /// Why not an `async fn`: one more of them would carry the request around once more.
     fn send(
         &self,
@@ -137,20 +152,15 @@ impl Upstream {
         exchange: InFlight,
         deadline: Instant,
     ) -> impl Future<Output = Sent> {
-        let slot = exchange.slot();
-        let sent = match line {
+        match line {
             Line::Http1(link) => Either::Left(link.send(request, exchange, deadline)),
             Line::Http2(sender) => {
-                let scheme = self.scheme(worker, slot);
+                let scheme = self.scheme(worker, exchange.slot());
                 // Boxed, so that HTTP/1.1 does not carry its size around.
                 let sent = stream::send(sender, request, scheme, exchange, deadline);
                 Either::Right(Box::pin(sent))
             }
-        };
-        sent.map(move |sent| {
-            self.report(worker, slot, &sent);
-            sent
-        })
+        }
     }
 
     /// Tells the member's breaker how it went. Cost where no member fails: one load.
@@ -186,6 +196,15 @@ impl Upstream {
         let member = self.pools.get(worker.get()).and_then(|pool| pool.member(slot));
         member.map_or(Scheme::HTTP, |member| member.target.security.scheme())
     }
+}
+
+/// A request that is on its way.
+struct Begun<F> {
+    sent: F,
+    /// The slot of its member, where it went over a connection that was open. Where one is opened
+    /// for it, the outcome has been reported when it is there.
+    pooled: Option<usize>,
+    deadline: Instant,
 }
 
 /// How an exchange over one connection ended.
