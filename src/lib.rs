@@ -6,9 +6,10 @@
 //! ```text
 //!             server/            route/     credential/  verify/             policy/     headers/         upstream/
 //!  TCP ─► accept ─► tls ─► connection ─► find ─► extract ─► jwt│introspection ─► decide ─► sanitize+edit ─► forward ─► response
-//!         limits    ALPN      h1/h2      pure    pure       async shell           pure      pure             async shell
+//!         limits    SNI        h1/h2      pure    pure       async shell           pure      pure             async shell
+//!         PROXY     ALPN     read along
 //!                  any stage: Err(Rejection) ─────► reject/: status + WWW-Authenticate + problem body
-//!  one pipeline: gateway::Route::authorize(parts, now, seen) -> Result<Admission, Rejection>, the Permit in it
+//!  one pipeline: gateway::Route::authorize(parts, connection, now, seen) -> Result<Admission, Rejection>, the Permit in it
 //! ```
 //!
 //! # Invariants

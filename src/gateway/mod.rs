@@ -231,7 +231,8 @@ async fn serve(
         return Err(Rejection::UpstreamFailed(UpstreamFailure::Loop));
     }
 
-    let admission = route.authorize(parts, context.now, &mut context.token).await?;
+    let Context { connection, now, .. } = *context;
+    let admission = route.authorize(parts, connection, now, &mut context.token).await?;
     let permit = admission.permit;
     let rewrite = Rewrite::of(route, &entry, parts)?;
     if headers::spend(&parts.method, &mut parts.headers) == MaxForwards::EndsHere {

@@ -1,9 +1,11 @@
 //! A route at work: what it asks of a credential, and who judges that.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::{HeaderValue, request};
 
+use super::connection::Connection;
 use super::snapshot::{CountedUpstream, Snapshot};
 use crate::base::time::Now;
 use crate::body::{BodyEnd, BodyError, BodyOutcome};
@@ -127,6 +129,7 @@ impl Route {
     pub async fn authorize(
         &self,
         parts: &request::Parts,
+        connection: &Connection,
         now: Now,
         seen: &mut Option<Arc<VerifiedToken>>,
     ) -> Result<Admission, Rejection> {
@@ -144,8 +147,9 @@ impl Route {
                 Ok(Admission { permit, exchanged: None })
             }
             Credential::Basic(credential) => {
+                let from = connection.client_address(&parts.headers);
                 // Boxed: few requests come here, and all futures would be as large.
-                let (token, issued) = Box::pin(self.exchanged(credential, now)).await?;
+                let (token, issued) = Box::pin(self.exchanged(credential, from, now)).await?;
                 // Client credentials: nobody else can have asked with this secret, whatever `sub`
                 // its token has (RFC 6749 §4.4).
                 let permit = self.decide(requirement, seen.insert(token), Principal::Client)?;
@@ -169,12 +173,13 @@ impl Route {
     async fn exchanged(
         &self,
         credential: BasicCredential,
+        from: Option<IpAddr>,
         now: Now,
     ) -> Result<(Arc<VerifiedToken>, Arc<Issued>), Rejection> {
         let Some((server, exchange)) = &self.basic else {
             return Err(Rejection::CredentialMissing);
         };
-        let issued = exchange.exchange(&credential, &self.asked, now).await?;
+        let issued = exchange.exchange(&credential, &self.asked, from, now).await?;
         let token = server.judge_issued(issued.token(), issued.facts(), now).await?;
         Ok((token, issued))
     }

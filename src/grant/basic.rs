@@ -8,7 +8,10 @@
 //!   secret take the same way.
 //! * A good one is used for `cache_ttl` at most and never past the token's end; a refused one is
 //!   not asked about again for `negative_cache_ttl`. What says neither yes nor no is not kept.
+//! * Who has guessed wrong too often asks nothing new for a while, whatever it guesses
+//!   ([`Guesses`]).
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use moka::sync::Cache;
@@ -16,6 +19,7 @@ use tokio::runtime::Handle;
 
 use super::answer::{ErrorCode, TokenAnswer, TokenFailure};
 use super::flight::Flights;
+use super::guesses::Guesses;
 use super::issued::{Issued, Refusal, Remaining, Why};
 use super::own_token::good_for;
 use super::{RETRY_DEFAULT, TokenRequest, ask, until};
@@ -24,7 +28,7 @@ use crate::base::time::{self, Now};
 use crate::config::{BasicScopes, ClientAuthentication, ClientAuthenticationMethod};
 use crate::credential::BasicCredential;
 use crate::oauth::ScopeSet;
-use crate::reject::{OutageCause, Rejection};
+use crate::reject::{OutageCause, Rejection, RetryAfter};
 use crate::telemetry::CacheKind;
 use crate::verify::{IssuedFacts, Server, Shared};
 
@@ -39,6 +43,7 @@ struct Inner {
     good: Cache<Digest, Arc<Issued>>,
     bad: Cache<Digest, Refusal>,
     flights: Flights<Digest, Outcome>,
+    guesses: Guesses,
 }
 
 type Outcome = Result<Arc<Issued>, Refusal>;
@@ -50,7 +55,8 @@ impl BasicExchange {
         let bad = Cache::builder().max_capacity(bound).expire_after(Remaining).build();
         let runtime = shared.runtime.clone();
         let flights = Flights::new(FLIGHTS_MAX);
-        Self { inner: Arc::new(Inner { server, runtime, good, bad, flights }) }
+        let guesses = Guesses::new();
+        Self { inner: Arc::new(Inner { server, runtime, good, bad, flights, guesses }) }
     }
 
     /// Where the exchange is.
@@ -64,15 +70,16 @@ impl BasicExchange {
     }
 
     /// The token that this key and secret are worth; `route_scopes` are those of the challenge,
-    /// and by default those asked for.
+    /// and by default those asked for. `from` is the caller's address, where it has one.
     ///
     /// # Errors
-    /// 401 for a wrong pair, 403 where the client may not have what the route requires, 502 and
+    /// 401 for a wrong pair, 429 after too many of them, 403 where the client may not have what the route requires, 502 and
     /// 503 where it is no fault of the caller's.
     pub async fn exchange(
         &self,
         credential: &BasicCredential,
         route_scopes: &ScopeSet,
+        from: Option<IpAddr>,
         now: Now,
     ) -> Result<Arc<Issued>, Rejection> {
         let inner = &self.inner;
@@ -90,7 +97,12 @@ impl BasicExchange {
             }
             None => {
                 inner.server.metrics().miss(CacheKind::Basic);
-                inner.join(key, credential, asked, now).await
+                let id = &credential.client_id;
+                let wait = from.and_then(|from| inner.guesses.wait(from, id, now.instant));
+                if let Some(wait) = wait {
+                    return Err(Rejection::GuessedTooOften(RetryAfter::new(wait)));
+                }
+                inner.join(key, (credential, from), asked, now).await
             }
         };
         outcome.map_err(|refusal| refusal.rejection(&inner.server, route_scopes, now))
@@ -117,7 +129,7 @@ impl Inner {
     async fn join(
         self: &Arc<Self>,
         key: Digest,
-        credential: &BasicCredential,
+        (credential, from): (&BasicCredential, Option<IpAddr>),
         asked: &ScopeSet,
         now: Now,
     ) -> Outcome {
@@ -126,7 +138,16 @@ impl Inner {
             // Whoever missed while the last flight landed finds here what it left.
             match inner.recall(key, now) {
                 Some(known) => known,
-                None => inner.ask(key, &credential, &asked).await,
+                None => {
+                    let outcome = inner.ask(key, &credential, &asked).await;
+                    if let (Err(Refusal { why: Why::Credential, .. }), Some(from)) =
+                        (&outcome, from)
+                    {
+                        let now = time::now().instant;
+                        inner.guesses.count(from, &credential.client_id, key, now);
+                    }
+                    outcome
+                }
             }
         };
         let busy = Refusal { why: Why::Outage(OutageCause::Busy), until: now.instant };
@@ -222,7 +243,7 @@ mod tests {
     use crate::config::{Basic, BasicEncoding};
     use crate::oauth::ClientId;
     use crate::outbound::testing::{Reply, Seen};
-    use crate::reject::{Outage, OwnClientCause, OwnClientFailure, RetryAfter};
+    use crate::reject::{Outage, OwnClientCause, OwnClientFailure};
 
     fn later(now: Now, seconds: u64) -> Now {
         let wait = Duration::from_secs(seconds);
@@ -259,7 +280,7 @@ mod tests {
         let exchange = exchange_of(&fixture);
         let now = time::now();
         let pair = credential("id", "right");
-        let issued = exchange.exchange(&pair, &scopes("b a"), now).await.unwrap();
+        let issued = exchange.exchange(&pair, &scopes("b a"), None, now).await.unwrap();
         assert_eq!(
             (issued.token().expose(), issued.authorization().as_bytes()),
             ("t", &b"Bearer t"[..])
@@ -268,11 +289,11 @@ mod tests {
         assert_eq!(issued.facts().client_id.as_str(), "id");
         let [seen] = &fixture.authorization_server.seen()[..] else { panic!("one request") };
         assert_eq!(seen.body, "grant_type=client_credentials&scope=a+b");
-        exchange.exchange(&pair, &scopes("a b"), later(now, 17)).await.unwrap();
+        exchange.exchange(&pair, &scopes("a b"), None, later(now, 17)).await.unwrap();
         assert_eq!(fixture.authorization_server.seen().len(), 1);
-        exchange.exchange(&pair, &scopes("a b"), later(now, 19)).await.unwrap();
+        exchange.exchange(&pair, &scopes("a b"), None, later(now, 19)).await.unwrap();
         assert_eq!(fixture.authorization_server.seen().len(), 2);
-        exchange.exchange(&pair, &scopes("a"), now).await.unwrap();
+        exchange.exchange(&pair, &scopes("a"), None, now).await.unwrap();
         assert_eq!(fixture.authorization_server.seen().len(), 3, "other scopes are another token");
     }
 
@@ -283,7 +304,7 @@ mod tests {
             let exchange = exchange_of(&fixture);
             let (now, pair, none) = (time::now(), credential("id", "s"), ScopeSet::default());
             for (after, calls) in [(0, 1), (57, 1), (61, 2)] {
-                exchange.exchange(&pair, &none, later(now, after)).await.unwrap();
+                exchange.exchange(&pair, &none, None, later(now, after)).await.unwrap();
                 assert_eq!(fixture.authorization_server.seen().len(), calls, "{more} {after}");
             }
         }
@@ -294,17 +315,18 @@ mod tests {
         let fixture = fixture(judge).await;
         let exchange = exchange_of(&fixture);
         let (now, none) = (time::now(), ScopeSet::default());
-        exchange.exchange(&credential("id", "right"), &none, now).await.unwrap();
+        exchange.exchange(&credential("id", "right"), &none, None, now).await.unwrap();
         for (id, secret) in [("id", "wrong"), ("unknown", "right")] {
             for _ in 0..3 {
-                let outcome = exchange.exchange(&credential(id, secret), &none, now).await;
+                let outcome = exchange.exchange(&credential(id, secret), &none, None, now).await;
                 assert_eq!(outcome.unwrap_err(), Rejection::BasicRefused);
             }
         }
         assert_eq!(fixture.authorization_server.seen().len(), 3, "one call per wrong pair");
-        exchange.exchange(&credential("id", "right"), &none, now).await.unwrap();
+        exchange.exchange(&credential("id", "right"), &none, None, now).await.unwrap();
         assert_eq!(fixture.authorization_server.seen().len(), 3);
-        let outcome = exchange.exchange(&credential("id", "wrong"), &none, later(now, 11)).await;
+        let outcome =
+            exchange.exchange(&credential("id", "wrong"), &none, None, later(now, 11)).await;
         assert_eq!(outcome.unwrap_err(), Rejection::BasicRefused);
         assert_eq!(fixture.authorization_server.seen().len(), 4);
         let lookups =
@@ -328,7 +350,7 @@ mod tests {
                 let exchange = Arc::clone(&exchange);
                 tokio::spawn(async move {
                     let (pair, none) = (credential("id", "right"), ScopeSet::default());
-                    exchange.exchange(&pair, &none, time::now()).await
+                    exchange.exchange(&pair, &none, None, time::now()).await
                 })
             })
             .collect();
@@ -367,7 +389,7 @@ mod tests {
             let fixture = fixture(move |_| Reply::new(status).body(body)).await;
             let exchange = exchange_of(&fixture);
             let pair = credential("id", "s");
-            let outcome = exchange.exchange(&pair, &scopes("a"), time::now()).await;
+            let outcome = exchange.exchange(&pair, &scopes("a"), None, time::now()).await;
             assert_eq!(outcome.unwrap_err(), expected, "{status} {body}");
         }
     }
@@ -378,7 +400,7 @@ mod tests {
         let exchange = exchange_of(&fixture);
         for (id, secret) in [("", ""), ("id", ""), ("", "right")] {
             let pair = credential(id, secret);
-            let outcome = exchange.exchange(&pair, &scopes("a"), time::now()).await;
+            let outcome = exchange.exchange(&pair, &scopes("a"), None, time::now()).await;
             assert_eq!(outcome.unwrap_err(), Rejection::BasicRefused);
         }
         assert!(fixture.authorization_server.seen().is_empty());
@@ -394,7 +416,7 @@ mod tests {
             let fixture = fixture(move |_| reply.clone()).await;
             let exchange = exchange_of(&fixture);
             let (now, pair, none) = (time::now(), credential("id", "s"), ScopeSet::default());
-            let outcome = exchange.exchange(&pair, &none, now).await.unwrap_err();
+            let outcome = exchange.exchange(&pair, &none, None, now).await.unwrap_err();
             let Rejection::VerifierUnavailable(outage) = outcome else { panic!("an outage") };
             let expected = Outage {
                 issuer: fixture.server.settings().issuer.clone(),
@@ -404,7 +426,7 @@ mod tests {
             // Counted from the answer, which comes a little after `now`.
             assert!(outage.retry_after.seconds() - retry_after <= 1);
             assert_eq!(Outage { retry_after: expected.retry_after, ..outage }, expected);
-            assert!(exchange.exchange(&pair, &none, now).await.is_err());
+            assert!(exchange.exchange(&pair, &none, None, now).await.is_err());
             assert_eq!(fixture.authorization_server.seen().len(), calls);
         }
     }
@@ -421,7 +443,7 @@ mod tests {
             let fixture = Fixture::start_basic(basic, |_| good("")).await;
             let exchange = exchange_of(&fixture);
             let pair = credential("id", "s");
-            exchange.exchange(&pair, &scopes("b a"), time::now()).await.unwrap();
+            exchange.exchange(&pair, &scopes("b a"), None, time::now()).await.unwrap();
             assert_eq!(fixture.authorization_server.seen()[0].form("scope"), expected);
         }
     }
@@ -436,7 +458,7 @@ mod tests {
                 Fixture::start_basic(Basic { encoding, ..Fixture::basic() }, |_| good("")).await;
             let exchange = exchange_of(&fixture);
             let pair = credential("a b:c", "p%q+é");
-            exchange.exchange(&pair, &ScopeSet::default(), time::now()).await.unwrap();
+            exchange.exchange(&pair, &ScopeSet::default(), None, time::now()).await.unwrap();
             let seen = &fixture.authorization_server.seen()[0];
             assert_eq!(seen.header("authorization"), Some(expected));
             assert!(seen.form("client_secret").is_empty() && seen.form("client_id").is_empty());
@@ -459,13 +481,13 @@ mod tests {
             let fixture = fixture(move |_| Reply::json(&body)).await;
             let pair = credential("id", "s");
             let exchange = exchange_of(&fixture);
-            let issued = exchange.exchange(&pair, &scopes(asked), time::now()).await.unwrap();
+            let issued = exchange.exchange(&pair, &scopes(asked), None, time::now()).await.unwrap();
             assert_eq!(issued.facts().scopes, expected.map(scopes), "{claim}");
         }
         let fixture = Fixture::start_introspecting(|_| good("")).await;
         let exchange = exchange_of(&fixture);
         let pair = credential("id", "s");
-        let issued = exchange.exchange(&pair, &scopes("a"), time::now()).await.unwrap();
+        let issued = exchange.exchange(&pair, &scopes("a"), None, time::now()).await.unwrap();
         assert_eq!(issued.facts().scopes, None, "the verifier asks");
     }
 }

@@ -12,6 +12,7 @@ mod answer;
 mod basic;
 mod client_credentials;
 mod flight;
+mod guesses;
 mod issued;
 mod own_token;
 mod refusal;

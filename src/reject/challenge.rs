@@ -178,6 +178,7 @@ impl Rejection {
             | Self::Misdirected
             | Self::TooLarge(_)
             | Self::TooSlow
+            | Self::GuessedTooOften(_)
             | Self::PreflightRefused(_)
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)

@@ -31,6 +31,7 @@ impl fmt::Display for Rejection {
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
             | Self::BasicRefused
+            | Self::GuessedTooOften(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)

@@ -49,6 +49,8 @@ pub enum Rejection {
     TokenInvalid(InvalidToken),
     /// The authorization server refused a caller's key and secret (RFC 6749 §5.2).
     BasicRefused,
+    /// Too many pairs of key and secret from one address were wrong (RFC 6749 §10.10).
+    GuessedTooOften(RetryAfter),
     /// The scopes the route requires, for the challenge.
     ScopeInsufficient(ScopeSet),
     /// A claim is not what the route requires; more scope would not help.
@@ -86,6 +88,7 @@ impl Rejection {
             Self::CredentialMissing | Self::TokenInvalid(_) | Self::BasicRefused => {
                 StatusCode::UNAUTHORIZED
             }
+            Self::GuessedTooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
@@ -108,6 +111,7 @@ impl Rejection {
     pub const fn retry_after(&self) -> Option<RetryAfter> {
         match self {
             Self::VerifierUnavailable(outage) => Some(outage.retry_after),
+            Self::GuessedTooOften(retry_after) => Some(*retry_after),
             Self::UpstreamFailed(UpstreamFailure::Busy) => Some(RetryAfter::SHORTEST),
             Self::RequestMalformed(_)
             | Self::RouteUnknown
@@ -149,6 +153,7 @@ impl Rejection {
             | Self::Misdirected
             | Self::TooLarge(_)
             | Self::TooSlow
+            | Self::GuessedTooOften(_)
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => None,
@@ -196,6 +201,7 @@ impl Rejection {
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
             | Self::BasicRefused
+            | Self::GuessedTooOften(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
@@ -216,9 +222,10 @@ impl Rejection {
             | Self::PrincipalRefused(_)
             | Self::PreflightRefused(_) => GrpcStatus::PermissionDenied,
             Self::UpstreamFailed(UpstreamFailure::Overdue) => GrpcStatus::DeadlineExceeded,
-            Self::VerifierUnavailable(_) | Self::OwnClientRefused(_) | Self::UpstreamFailed(_) => {
-                GrpcStatus::Unavailable
-            }
+            Self::GuessedTooOften(_)
+            | Self::VerifierUnavailable(_)
+            | Self::OwnClientRefused(_)
+            | Self::UpstreamFailed(_) => GrpcStatus::Unavailable,
             // RFC 9110 §15.5.9 and §15.5.20: the same call may succeed on another connection.
             Self::TooSlow | Self::Misdirected => GrpcStatus::Unavailable,
             Self::RouteUnknown | Self::MethodNotAllowed(_) | Self::NotSupported(_) => {
@@ -331,6 +338,7 @@ mod tests {
             (R::TokenInvalid(T::Bound),                401, "token_bound",                   token,   debug, 16, None),
             (R::TokenInvalid(T::Unjudgeable),          401, "token_unjudgeable",             token,   debug, 16, None),
             (R::BasicRefused,                          401, "basic_refused",                 None,    debug, 16, None),
+            (R::GuessedTooOften(RetryAfter::SHORTEST), 429, "guessed_too_often",             None,    debug, 14, Some(1)),
             (R::ScopeInsufficient(scopes),             403, "scope_insufficient",            lacking, debug, 7,  None),
             (R::ClaimsInsufficient,                    403, "claims_insufficient",           None,    debug, 7,  None),
             (R::PrincipalRefused(Principal::User),     403, "principal_user",                None,    debug, 7,  None),

@@ -47,6 +47,7 @@ impl Rejection {
             },
             Self::TokenInvalid(why) => why.reason(),
             Self::BasicRefused => "basic_refused",
+            Self::GuessedTooOften(_) => "guessed_too_often",
             Self::ScopeInsufficient(_) => "scope_insufficient",
             Self::ClaimsInsufficient => "claims_insufficient",
             Self::PrincipalRefused(Principal::User) => "principal_user",
@@ -100,6 +101,7 @@ impl Rejection {
             | Self::CredentialMissing
             | Self::CredentialMalformed(_)
             | Self::BasicRefused
+            | Self::GuessedTooOften(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
@@ -142,6 +144,9 @@ impl Rejection {
             Self::CredentialMalformed(what) => what.detail(),
             Self::TokenInvalid(why) => why.detail(),
             Self::BasicRefused => "The authorization server does not accept this key and secret.",
+            Self::GuessedTooOften(_) => {
+                "Too many wrong keys and secrets came from here; wait as Retry-After says."
+            }
             Self::ScopeInsufficient(_) => {
                 "The credential is good but lacks a scope that this needs; the scope member lists \
                  all that are needed. Ask the authorization server for a token with them."
@@ -193,6 +198,7 @@ impl Rejection {
             | Self::TooSlow
             | Self::CredentialMissing
             | Self::BasicRefused
+            | Self::GuessedTooOften(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)

@@ -41,6 +41,26 @@ async fn a_right_pair_is_exchanged_once_and_the_secret_goes_no_further() {
 }
 
 #[tokio::test]
+async fn rfc6749_10_10_many_wrong_pairs_from_one_address_are_429_and_hinder_nobody_else() {
+    let (server, _upstream, gateway) = with_server().await;
+    let read = async |key: &str, secret: &str| gateway.get("/read").basic(key, secret).send().await;
+    assert_eq!(read("reports", "reports-secret").await.status, 200);
+    for guess in 0..10 {
+        assert_eq!(read("reports", &format!("guess {guess}")).await.status, 401, "{guess}");
+    }
+    let asked = server.count("token").await;
+    let refused = read("reports", "guess 10").await;
+    assert_eq!((refused.status, refused.error().as_str()), (429, "-"));
+    assert_eq!(refused.json()["reason"], "guessed_too_often");
+    assert!((1..=60).contains(&refused.header("retry-after").parse::<u64>().unwrap()));
+    assert_eq!(read("reports", "guess 0").await.status, 401, "what is known is told");
+    assert_eq!(read("reports", "reports-secret").await.status, 200, "and so is a right pair");
+    assert_eq!(server.count("token").await, asked, "the server is left in peace");
+    let eighty = format!("eighty-{}abc", "0123456789".repeat(7));
+    assert_eq!(read(&eighty, "eighty-secret").await.status, 200, "a neighbour");
+}
+
+#[tokio::test]
 async fn two_hundred_requests_with_one_pair_are_one_exchange() {
     let (server, _upstream, gateway) = with_server().await;
     server.fault("token", json!({ "delay_ms": 200 })).await;
