@@ -47,7 +47,7 @@ impl Digest {
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [a, b, c, d, ..] = self.0;
-        write!(formatter, "{a:02x}{b:02x}{c:02x}{d:02x}")
+        write!(formatter, "{:08x}", u32::from_be_bytes([a, b, c, d]))
     }
 }
 
