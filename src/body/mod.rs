@@ -23,7 +23,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::Version;
+use http::{HeaderMap, Version};
 use http_body::{Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -132,11 +132,15 @@ impl Body {
         self
     }
 
-    /// Makes an upstream's answer break off at this moment, if it has not ended by then. One that
-    /// is here as a whole already costs nothing.
-    pub fn end_by(&mut self, limit: Instant) {
+    /// Makes an upstream's answer end at this moment, if it has not ended by then: with these
+    /// trailers, or broken off where there are none or the answer has a length. One that is here
+    /// as a whole already costs nothing.
+    ///
+    /// Either way its outcome is [`BodyError::Overdue`]. Trailers are for a form of answer in
+    /// which they say that it is not whole, as gRPC's do.
+    pub fn end_by(&mut self, limit: Instant, trailers: Option<HeaderMap>) {
         if let Kind::Response(body) = &mut self.kind {
-            body.end_by(limit);
+            body.end_by(limit, trailers);
         }
     }
 
@@ -172,6 +176,13 @@ impl Body {
         }
     }
 
+    fn outcome_at_trailers(&self) -> BodyOutcome {
+        match &self.kind {
+            Kind::Response(body) if body.is_overdue() => BodyOutcome::Failed(BodyError::Overdue),
+            _ => BodyOutcome::Whole,
+        }
+    }
+
     fn note(&mut self, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
         match frame {
             None => self.outcome = Some(BodyOutcome::Whole),
@@ -179,7 +190,7 @@ impl Body {
             Some(Ok(frame)) => match frame.data_ref() {
                 Some(data) => self.sent_bytes += data.len() as u64,
                 // Trailers are the last frame there is, and nobody asks for one after them.
-                None => self.outcome = Some(BodyOutcome::Whole),
+                None => self.outcome = Some(self.outcome_at_trailers()),
             },
         }
     }

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body::{Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
@@ -37,7 +38,15 @@ pub(super) struct ResponseBody {
     /// What the body broke off with, until it is told.
     broken: Option<BodyError>,
     /// When all of it must have come.
-    limit: Option<Pin<Box<Sleep>>>,
+    limit: Option<Limit>,
+}
+
+/// The end of a body's time.
+struct Limit {
+    clock: Pin<Box<Sleep>>,
+    /// What then says so to the caller; without it the body breaks off.
+    trailers: Option<Box<HeaderMap>>,
+    is_over: bool,
 }
 
 impl ResponseBody {
@@ -45,8 +54,17 @@ impl ResponseBody {
         Self { source: Some(source), broken: None, limit: None }
     }
 
-    pub(super) fn end_by(&mut self, limit: Instant) {
-        self.limit = Some(Box::pin(sleep_until(limit)));
+    pub(super) fn end_by(&mut self, limit: Instant, trailers: Option<HeaderMap>) {
+        self.limit = Some(Limit {
+            clock: Box::pin(sleep_until(limit)),
+            trailers: trailers.map(Box::new),
+            is_over: false,
+        });
+    }
+
+    /// Whether the time was over before the body was.
+    pub(super) fn is_overdue(&self) -> bool {
+        self.limit.as_ref().is_some_and(|limit| limit.is_over)
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
@@ -71,10 +89,17 @@ impl ResponseBody {
         let Some(source) = &mut self.source else { return Poll::Ready(None) };
         // Before the source: one that always has something would never be stopped.
         if let Some(limit) = &mut self.limit
-            && limit.as_mut().poll(cx).is_ready()
+            && limit.clock.as_mut().poll(cx).is_ready()
         {
+            limit.is_over = true;
+            // A length was announced: less than that is no whole answer, whatever stands behind.
+            let is_open = source.size_hint().exact().is_none();
+            let trailers = limit.trailers.take().filter(|_| is_open);
             self.source = None;
-            return self.tell_later(BodyError::Overdue, cx);
+            return match trailers {
+                Some(trailers) => Poll::Ready(Some(Ok(Frame::trailers(*trailers)))),
+                None => self.tell_later(BodyError::Overdue, cx),
+            };
         }
         let frame = ready!(source.poll_frame(cx));
         self.settle(frame.as_ref());
@@ -149,7 +174,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_that_never_pauses_is_broken_off_as_well() {
         let mut body = ResponseBody::new(Box::new(Endless));
-        body.end_by(Instant::now() + Duration::from_secs(1));
+        body.end_by(Instant::now() + Duration::from_secs(1), None);
         for _ in 0..100 {
             assert!(poll_fn(|cx| body.poll_frame(cx)).await.unwrap().is_ok());
         }

@@ -29,7 +29,7 @@ pub(super) struct Context<'a> {
     pub(super) now: Now,
     pub(super) request_id: HeaderValue,
     pub(super) method: Method,
-    form: AnswerForm,
+    pub(super) form: AnswerForm,
     route: Option<&'a Arc<Route>>,
     /// Which page may read the answer, where the route has CORS.
     reader: Reader,

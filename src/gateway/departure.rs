@@ -14,7 +14,7 @@ use crate::body::{Body, RequestFault, RequestLimits};
 use crate::grant::OwnToken;
 use crate::headers;
 use crate::oauth::{Principal, VerifiedToken};
-use crate::reject::{Bound, MalformedRequest, Rejection, UpstreamFailure};
+use crate::reject::{AnswerForm, Bound, MalformedRequest, Rejection, UpstreamFailure};
 use crate::route::PrefixRewrite;
 
 /// What of a request changes before it goes on.
@@ -179,7 +179,9 @@ pub(super) fn failure(fault: Option<RequestFault>, failure: UpstreamFailure) -> 
 /// for anybody's is marked as the caller's own.
 pub(super) fn arrived(context: &Context<'_>, route: &Route, response: &mut Response<Body>) {
     if let Some(limit) = context.limit {
-        response.body_mut().end_by(limit.into());
+        let overdue = Rejection::UpstreamFailed(UpstreamFailure::Overdue);
+        let trailers = (context.form == AnswerForm::Grpc).then(|| overdue.grpc_trailers());
+        response.body_mut().end_by(limit.into(), trailers);
     }
     let headers = response.headers_mut();
     context.snapshot.sanitizer.response(headers);

@@ -128,14 +128,20 @@ impl Rejection {
     fn grpc_response(&self) -> Response<Bytes> {
         let mut response = Response::new(Bytes::new());
         *response.status_mut() = StatusCode::OK;
-        let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
-        headers.insert(GRPC_STATUS, HeaderValue::from_static(self.grpc_status().as_str()));
+        *response.headers_mut() = self.grpc_trailers();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
+        response
+    }
+
+    /// The trailers that end a gRPC answer whose head is sent already.
+    pub fn grpc_trailers(&self) -> HeaderMap {
+        let mut trailers = HeaderMap::with_capacity(3);
+        trailers.insert(GRPC_STATUS, HeaderValue::from_static(self.grpc_status().as_str()));
         let message = utf8_percent_encode(self.detail(), GRPC_MESSAGE_ENCODED).to_string();
         if let Ok(message) = HeaderValue::try_from(message) {
-            headers.insert(GRPC_MESSAGE, message);
+            trailers.insert(GRPC_MESSAGE, message);
         }
-        response
+        trailers
     }
 }
 

@@ -133,6 +133,52 @@ async fn grpc_timeout_elapsed_is_status_4_and_the_upstream_stream_is_cancelled()
     }
 }
 
+/// An upstream over HTTP/2 that takes one request, answers with a head and this content, and then
+/// waits to be reset.
+async fn stalling_http2(content: &'static [u8]) -> (String, oneshot::Receiver<h2::Reason>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        let (_, mut answer) = connection.accept().await.unwrap().unwrap();
+        tokio::spawn(async move { while connection.accept().await.is_some() {} });
+        let head = http::Response::builder().header("content-type", "application/grpc");
+        let mut body = answer.send_response(head.body(()).unwrap(), false).unwrap();
+        body.send_data(bytes::Bytes::from_static(content), false).unwrap();
+        let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await.unwrap();
+        drop(tell.send(reason));
+    });
+    (url, told)
+}
+
+#[tokio::test]
+async fn grpc_timeout_elapsed_within_the_answer_is_status_4_in_its_trailers() {
+    for content in [&b""[..], b"\0\0\0\0\x02ok", b"\0\0\0\0\x09half"] {
+        let (url, told) = stalling_http2(content).await;
+        let world = World::built(TestIssuer::new(), "", |setup| {
+            let route = r#"name = "m", path = "/s/m", access = "public", upstream = "grpc""#;
+            setup.upstream("grpc", &url, "").route(route)
+        })
+        .await;
+        let fields =
+            [("content-type", "application/grpc"), ("te", "trailers"), ("grpc-timeout", "300m")];
+        let http2 = world.gateway.http2().await;
+        let answer = in_time("an answer", http2.send("POST", "/s/m", &fields, b"\0\0\0\0\0"));
+        let answer = answer.await.expect("an end, not a reset");
+        assert_eq!((answer.status, &answer.body[..]), (200, content));
+        let trailer = |name: &str| answer.trailers.iter().find(|(key, _)| key == name).cloned();
+        assert_eq!(trailer("grpc-status").unwrap().1, "4");
+        assert!(!trailer("grpc-message").unwrap().1.is_empty());
+        assert_eq!(in_time("a reset", told).await.unwrap(), h2::Reason::CANCEL);
+        let labels = [("route", "m")];
+        assert_eq!(world.gateway.metric("scopegate_answers_cut_total", &labels).await, 1.0);
+        let log = world.gateway.whole_log().await;
+        assert!(log.contains("status=200 reason=\"deadline_exceeded\""), "{log}");
+    }
+}
+
 #[tokio::test]
 async fn grpc_timeout_means_nothing_in_other_requests() {
     let (_upstream, world) =
