@@ -3,8 +3,8 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 /// A value for each thread that asks for its own, made when it first does.
 ///
@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 /// threads than places some share one, so a value must bear that: an atomic, or a lock that is
 /// hardly ever waited for.
 ///
-/// Cost of [`own`](Self::own): two loads.
+/// A clone has the same values. Cost of [`own`](Self::own): two loads.
 pub struct PerThread<T> {
-    places: Box<[OnceLock<Box<Apart<T>>>]>,
+    places: Arc<[OnceLock<Box<Apart<T>>>]>,
 }
 
 /// Alone in its cache lines: processors fetch them in pairs.
@@ -38,8 +38,14 @@ impl<T: Default> PerThread<T> {
 
 impl<T> PerThread<T> {
     /// The values that were ever asked for.
-    pub fn all(&self) -> impl Iterator<Item = &T> {
+    pub fn all(&self) -> impl Iterator<Item = &T> + Clone {
         self.places.iter().filter_map(OnceLock::get).map(|apart| &apart.0)
+    }
+}
+
+impl<T> Clone for PerThread<T> {
+    fn clone(&self) -> Self {
+        Self { places: Arc::clone(&self.places) }
     }
 }
 

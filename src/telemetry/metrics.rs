@@ -1,7 +1,6 @@
 //! The numbers that `/metrics` shows. Every label value comes from the configuration or from an
 //! enum here: nothing that came from the network is ever one.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::{
@@ -10,10 +9,11 @@ use prometheus::{
 use tokio::runtime::Handle;
 
 use super::connections::ConnectionMetrics;
-use super::families::{BOUNDS, Counters, Family};
+use super::families::{BOUNDS, Counters, Family, Members};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
 use super::upstreams::{UpstreamEvents, UpstreamFamilies};
+use crate::base::per_thread::PerThread;
 
 /// All metrics of this process.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub struct Metrics {
     registry: Registry,
     calls: IntCounterVec,
     call_seconds: HistogramVec,
-    lookups: Family<Counters<{ 2 * CacheKind::ALL.len() }>>,
+    lookups: Members<Counters<{ 2 * CacheKind::ALL.len() }>>,
     keys: IntGaugeVec,
     own_client: IntCounterVec,
     missing_scopes: IntGaugeVec,
@@ -128,7 +128,7 @@ impl CacheKind {
 pub struct ServerMetrics {
     calls: [[IntCounter; CallOutcome::ALL.len()]; Endpoint::ALL.len()],
     call_seconds: [prometheus::Histogram; Endpoint::ALL.len()],
-    lookups: Arc<Counters<{ 2 * CacheKind::ALL.len() }>>,
+    lookups: PerThread<Counters<{ 2 * CacheKind::ALL.len() }>>,
     /// How many usable keys it has.
     pub keys: IntGauge,
     /// Signature checks done: a cached verdict does none.
@@ -150,17 +150,17 @@ impl ServerMetrics {
 
     /// Counts a look into a cache that found something.
     pub fn hit(&self, cache: CacheKind) {
-        self.lookups.count(2 * cache as usize);
+        self.lookups.own().count(2 * cache as usize);
     }
 
     /// Counts a look into a cache that found nothing.
     pub fn miss(&self, cache: CacheKind) {
-        self.lookups.count(2 * cache as usize + 1);
+        self.lookups.own().count(2 * cache as usize + 1);
     }
 
     /// How many looks into each cache found something, and how many found nothing.
     pub fn lookups(&self) -> [(CacheKind, u64, u64); CacheKind::ALL.len()] {
-        let sums = self.lookups.sums();
+        let sums = Counters::sums(self.lookups.all());
         let sum = |at: usize| sums.get(at).copied().unwrap_or_default();
         CacheKind::ALL.map(|cache| (cache, sum(2 * cache as usize), sum(2 * cache as usize + 1)))
     }
@@ -183,14 +183,16 @@ impl Metrics {
             &["server", "endpoint"],
         );
         let kinds = |cache: CacheKind| [vec![cache.name(), "hit"], vec![cache.name(), "miss"]];
-        let lookups = Family::new(
+        let lookups = Members::default();
+        Family::register(
             &registry,
             (
                 "scopegate_cache_lookups_total",
                 "Looks into a cache of verdicts, by what they found.",
             ),
-            &["server", "cache", "result"],
-            CacheKind::ALL.into_iter().flat_map(kinds).collect(),
+            (&["server", "cache", "result"], CacheKind::ALL.into_iter().flat_map(kinds).collect()),
+            &lookups,
+            |numbers| numbers,
         );
         let keys = gauges(
             &registry,
