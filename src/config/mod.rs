@@ -182,6 +182,44 @@ pub struct Route {
     pub body_max: Option<u64>,
 }
 
+impl Route {
+    /// Whether a request on this route meets and gets the same as on the other one: all is equal
+    /// but the name and what the route is found by.
+    pub fn has_terms_of(&self, other: &Self) -> bool {
+        // Taken apart by name, so that a new field does not compile until it is compared here.
+        let Self {
+            name: _,
+            host: _,
+            path: _,
+            methods: _,
+            upstream,
+            access,
+            servers,
+            opaque_server,
+            basic_server,
+            accept,
+            forward,
+            rewrite,
+            edits,
+            cors,
+            timeouts,
+            body_max,
+        } = self;
+        *upstream == other.upstream
+            && *access == other.access
+            && *servers == other.servers
+            && *opaque_server == other.opaque_server
+            && *basic_server == other.basic_server
+            && *accept == other.accept
+            && *forward == other.forward
+            && *rewrite == other.rewrite
+            && *edits == other.edits
+            && *cors == other.cors
+            && *timeouts == other.timeouts
+            && *body_max == other.body_max
+    }
+}
+
 /// `timeout` of a route: in place of what its upstream's `timeouts` say.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RouteTimeouts {

@@ -155,7 +155,7 @@ impl<'a> Context<'a> {
             return;
         }
         let request_id = self.request_id.to_str().unwrap_or("-");
-        let route = self.route.map_or("-", |route| &route.name);
+        let route = self.route.map_or("-", |route| route.name());
         let reason = rejection.reason();
         let token = sent_token(credential).map(|token| tracing::field::display(token.digest()));
         match level {
@@ -230,11 +230,11 @@ impl PendingLine {
             client: self.client,
             method: &self.method,
             path: self.target.path(),
-            route: route.map_or("-", |route| &route.name),
+            route: route.map_or("-", |route| route.name()),
             status: self.status,
             reason: overdue.unwrap_or(self.reason),
             token: self.token.as_deref(),
-            required: route.filter(|route| !route.is_public()).map(Route::asked),
+            required: route.filter(|route| !route.is_public()).map(|route| route.asked()),
             upstream: upstream.map_or("-", |(upstream, _)| &upstream.settings().name),
             head: self.head,
             total: time::instant().saturating_duration_since(self.started),

@@ -9,7 +9,7 @@ use hyper::body::Incoming;
 
 use super::context::{Context, REQUEST_ID};
 use super::entry::Entry;
-use super::route::{Forwarding, Route};
+use super::route::{Forwarding, Route, Terms};
 use crate::body::{Body, RequestFault, RequestLimits};
 use crate::grant::OwnToken;
 use crate::headers;
@@ -138,7 +138,7 @@ impl Departure<'_> {
     }
 }
 
-impl Route {
+impl Terms {
     /// Refuses a body that says by itself that it is too large.
     pub(super) fn check_length(&self, headers: &HeaderMap) -> Result<(), Rejection> {
         let Some(max) = self.body_max else { return Ok(()) };

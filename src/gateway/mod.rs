@@ -23,7 +23,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
 pub use connection::{Connection, Worker};
-pub use route::{Admission, Route};
+pub use route::{Admission, Route, Terms};
 pub use snapshot::{BuildError, Snapshot};
 
 use self::context::Context;

@@ -11,7 +11,7 @@ use http::{HeaderName, Method};
 use tokio::runtime::Handle;
 
 use super::entry::Entry;
-use super::route::Route;
+use super::route::{Route, Terms};
 use crate::config::{self, Config};
 use crate::grant::{BasicExchange, OwnClient};
 use crate::headers::{Cors, Preflight, Sanitizer};
@@ -123,13 +123,26 @@ impl Snapshot {
             shared,
             config,
         };
-        snapshot.routes = snapshot
-            .config
-            .routes
-            .iter()
-            .map(|route| Arc::new(Route::new(route, &snapshot)))
-            .collect();
+        snapshot.routes = snapshot.compiled_routes();
         Ok(snapshot)
+    }
+
+    fn compiled_routes(&self) -> Box<[Arc<Route>]> {
+        let mut distinct: Vec<(&config::Route, Arc<Terms>)> = Vec::new();
+        let mut routes = Vec::with_capacity(self.config.routes.len());
+        for settings in &self.config.routes {
+            let mut latest = distinct.iter().rev().take(TERMS_COMPARED);
+            let terms = match latest.find(|(known, _)| known.has_terms_of(settings)) {
+                Some((_, terms)) => Arc::clone(terms),
+                None => {
+                    let terms = Arc::new(Terms::new(settings, self));
+                    distinct.push((settings, Arc::clone(&terms)));
+                    terms
+                }
+            };
+            routes.push(Arc::new(Route::new(&settings.name, terms, self)));
+        }
+        routes.into()
     }
 
     /// The configuration that it was built from.
@@ -314,6 +327,10 @@ fn table(routes: &[config::Route]) -> Result<Table, BuildError> {
 fn identity_header_names(routes: &[config::Route]) -> Vec<HeaderName> {
     routes.iter().flat_map(|route| route.edits.identity_names().cloned()).collect()
 }
+
+/// With so many of the terms before them a route's are compared: enough for those that are written
+/// in turn, and few enough that ten thousand which all differ are compiled at once.
+const TERMS_COMPARED: usize = 64;
 
 /// The route label of requests for which there is no route.
 const UNROUTED: &str = "-";

@@ -1,5 +1,6 @@
 //! The numbers of requests: by route and outcome, by upstream and status class.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -14,8 +15,7 @@ use crate::reject::Rejection;
 #[derive(Debug)]
 pub(super) struct RequestFamilies {
     routes: Members<RouteNumbers>,
-    refusals: IntCounterVec,
-    cut: IntCounterVec,
+    rare: Arc<RareNumbers>,
     upstreams: Members<Counters<{ CLASSES.len() }>>,
 }
 
@@ -110,15 +110,14 @@ impl RequestFamilies {
             "Answers that broke off since the total time-out was over.",
             &["route"],
         );
-        Self { routes, refusals, cut, upstreams }
+        Self { routes, rare: Arc::new(RareNumbers { refusals, cut }), upstreams }
     }
 
     pub(super) fn route(&self, name: &str) -> RouteMetrics {
         RouteMetrics {
             name: name.into(),
             numbers: self.routes.of(name),
-            refusals: self.refusals.clone(),
-            cut: self.cut.clone(),
+            rare: Arc::clone(&self.rare),
         }
     }
 
@@ -136,6 +135,13 @@ struct RouteNumbers {
     seconds: Timings,
 }
 
+/// Of all routes: what few requests count, whose labels are looked up then.
+#[derive(Debug)]
+struct RareNumbers {
+    refusals: IntCounterVec,
+    cut: IntCounterVec,
+}
+
 /// The numbers of one route. Labels are resolved here, when a snapshot is built: a request then
 /// pays three atomic adds in cache lines that no other thread writes, not a hash and a lock. The
 /// outcomes add up to the total.
@@ -143,8 +149,7 @@ struct RouteNumbers {
 pub struct RouteMetrics {
     name: Box<str>,
     numbers: PerThread<RouteNumbers>,
-    refusals: IntCounterVec,
-    cut: IntCounterVec,
+    rare: Arc<RareNumbers>,
 }
 
 impl RouteMetrics {
@@ -161,12 +166,12 @@ impl RouteMetrics {
     /// Counts a refused one.
     pub fn refused(&self, rejection: &Rejection, took: Duration) {
         self.count(Outcome::of(rejection), took);
-        self.refusals.with_label_values(&[&*self.name, rejection.reason()]).inc();
+        self.rare.refusals.with_label_values(&[&*self.name, rejection.reason()]).inc();
     }
 
     /// Counts an answer that had begun and broke off since its time was over.
     pub fn cut(&self) {
-        self.cut.with_label_values(&[&*self.name]).inc();
+        self.rare.cut.with_label_values(&[&*self.name]).inc();
     }
 
     fn count(&self, outcome: Outcome, took: Duration) {

@@ -106,6 +106,39 @@ fn what_is_written_is_what_is_meant() {
 }
 
 #[test]
+fn two_routes_have_the_same_terms_if_only_what_they_are_found_by_differs() {
+    let folder = Folder::new();
+    let rest = "access = { scopes = [\"orders:read\"] }\nupstream = \"orders\"";
+    let other = "[upstreams.other]\nendpoints = [\"http://127.0.0.1:9001\"]\n[[routes]]";
+    let first = BASE.replace("[[routes]]", other);
+    let has_terms_of_the_first = |second: &str| {
+        let text = format!("{first}[[routes]]\n{second}\n");
+        let config = folder.parse(&text).unwrap().config;
+        let [first, second] = &config.routes[..] else { panic!("two routes") };
+        second.has_terms_of(first)
+    };
+    for found_by in [
+        "path = \"/x\"",
+        "path = \"/orders\"\nhost = \"a.test\"",
+        "path = \"/x\"\nmethods = [\"GET\"]",
+    ] {
+        assert!(has_terms_of_the_first(&format!("{found_by}\nname = \"x\"\n{rest}")), "{found_by}");
+    }
+    for other in [
+        "access = { scopes = [\"orders:read\"] }\nupstream = \"other\"",
+        "access = { scopes = [\"orders:write\"] }\nupstream = \"orders\"",
+        "access = \"public\"\nupstream = \"orders\"",
+        &format!("{rest}\naudiences = [\"x\"]"),
+        &format!("{rest}\nforward = \"none\""),
+        &format!("{rest}\ntimeout = \"3s\""),
+        &format!("{rest}\nbody_max = \"1KiB\""),
+        &format!("{rest}\nidentity_headers = {{ \"x-user\" = \"sub\" }}"),
+    ] {
+        assert!(!has_terms_of_the_first(&format!("path = \"/x\"\n{other}")), "{other}");
+    }
+}
+
+#[test]
 fn ten_mistakes_are_told_at_once() {
     let folder = Folder::new();
     let text = r#"
