@@ -148,7 +148,7 @@ async fn stalling_http2(content: &'static [u8]) -> (String, oneshot::Receiver<h2
         let mut body = answer.send_response(head.body(()).unwrap(), false).unwrap();
         body.send_data(bytes::Bytes::from_static(content), false).unwrap();
         let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await.unwrap();
-        drop(tell.send(reason));
+        tell.send(reason).unwrap();
     });
     (url, told)
 }
