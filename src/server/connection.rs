@@ -20,6 +20,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
+use super::cork::Corked;
 use super::heads::Heads;
 use super::misconduct::misconduct;
 use super::pace::StreamExecutor;
@@ -215,13 +216,15 @@ impl Serving<'_> {
     ) where
         S::Future: Send + 'static,
     {
-        let connection = self.http2_builder(streams).serve_connection(transport, service);
+        let corked = Corked::new(transport);
+        let connection = self.http2_builder(streams).serve_connection(corked.clone(), service);
         let mut connection = pin!(connection);
         let mut watchdog = pin!(Watchdog::new(self.activity, &self.limits).between_requests_only());
         let mut is_leaving = false;
         let end = poll_fn(|context| {
-            if let Poll::Ready(outcome) = connection.as_mut().poll(context) {
-                return Poll::Ready(outcome.err().and_then(|error| misconduct(&error)));
+            if let Poll::Ready(outcome) = corked.poll_turn(connection.as_mut(), context) {
+                let error = outcome.and_then(Result::err);
+                return Poll::Ready(error.and_then(|error| misconduct(&error)));
             }
             let expiry = watchdog.as_mut().poll_expiry(context);
             if expiry.is_ready() && is_leaving {
@@ -231,7 +234,7 @@ impl Serving<'_> {
             if expiry.is_ready() || self.phase.poll_draining(context) {
                 is_leaving = true;
                 connection.as_mut().graceful_shutdown();
-                return connection.as_mut().poll(context).map(|_| None);
+                return corked.poll_turn(connection.as_mut(), context).map(|_| None);
             }
             Poll::Pending
         })

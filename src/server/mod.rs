@@ -7,6 +7,7 @@
 mod accept;
 mod admin;
 mod connection;
+mod cork;
 mod heads;
 mod impatient;
 mod listen;
