@@ -6,6 +6,7 @@
 
 mod host;
 mod method;
+mod near;
 mod path;
 mod pattern;
 mod rewrite;
@@ -13,6 +14,7 @@ mod table;
 
 pub use host::{HostPattern, InvalidHost, NormalHost};
 pub use method::{InvalidMethod, MethodSet};
+pub use near::{Misfit, nearest};
 pub use path::{AmbiguousPath, NormalPath};
 pub use pattern::{InvalidPathPattern, PathPattern};
 pub use rewrite::{InvalidRewrite, PrefixRewrite};
