@@ -11,9 +11,9 @@ use super::context::{Context, REQUEST_ID};
 use super::entry::Entry;
 use super::route::{Forwarding, Route, Terms};
 use crate::body::{Body, RequestFault, RequestLimits};
-use crate::grant::OwnToken;
+use crate::grant::{OwnClient, OwnToken};
 use crate::headers;
-use crate::oauth::{Principal, VerifiedToken};
+use crate::policy::Permit;
 use crate::reject::{AnswerForm, Bound, MalformedRequest, Rejection, UpstreamFailure};
 use crate::route::PrefixRewrite;
 
@@ -72,13 +72,13 @@ fn rewritten(path: &str, query: Option<&str>) -> Result<PathAndQuery, http::uri:
 
 /// A permitted request on its way to the upstream.
 pub(super) struct Departure<'a> {
-    pub(super) route: &'a Route,
+    pub(super) route: &'a Arc<Route>,
     pub(super) rewrite: Rewrite,
-    /// Who was let in, for the identity headers.
-    pub(super) holder: Option<(&'a VerifiedToken, Principal)>,
+    pub(super) permit: Permit,
     /// In place of the caller's `Authorization`: what its key and secret were exchanged for.
     pub(super) exchanged: Option<HeaderValue>,
-    pub(super) own_token: Option<&'a OwnToken>,
+    /// The token of our own client that takes its place, and whose it is.
+    pub(super) own: Option<(&'a Arc<OwnClient>, Arc<OwnToken>)>,
 }
 
 impl Departure<'_> {
@@ -89,7 +89,7 @@ impl Departure<'_> {
     /// When the header section has two readings, the body is too large, or a claim cannot stand in
     /// a header.
     pub(super) fn request(
-        self,
+        &self,
         context: &Context<'_>,
         parts: &mut request::Parts,
         body: &mut Option<Incoming>,
@@ -105,17 +105,17 @@ impl Departure<'_> {
         connection.worker.pseudonym().sign(&mut headers, parts.version);
         headers.insert(REQUEST_ID, context.request_id.clone());
         self.authorization(&mut headers);
-        if let Some((token, principal)) = self.holder {
+        if let Some((token, principal)) = self.permit.holder() {
             self.route.edits.apply_identity(&mut headers, token, principal)?;
         }
-        headers.insert(HOST, self.rewrite.host);
+        headers.insert(HOST, self.rewrite.host.clone());
         self.route.edits.request.apply_to_request(&mut headers);
 
         let body = body.take().map_or_else(Body::empty, |body| self.route.body(context, body));
         let mut request = Request::new(body);
         *request.version_mut() = parts.version;
         *request.method_mut() = parts.method.clone();
-        *request.uri_mut() = self.rewrite.target;
+        *request.uri_mut() = self.rewrite.target.clone();
         *request.headers_mut() = headers;
         Ok(request)
     }
@@ -130,7 +130,7 @@ impl Departure<'_> {
             Forwarding::Nothing | Forwarding::Client(_) => {
                 headers.remove(AUTHORIZATION);
                 headers.remove(DPOP);
-                if let Some(own) = self.own_token {
+                if let Some((_, own)) = &self.own {
                     headers.insert(AUTHORIZATION, own.authorization().clone());
                 }
             }

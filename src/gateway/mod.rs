@@ -204,10 +204,46 @@ async fn serve(
     parts: &mut request::Parts,
     body: &mut Option<Incoming>,
 ) -> Result<Response<Body>, Rejection> {
+    let departure = match decide(context, parts).await? {
+        Decision::Answer(response) => return Ok(response),
+        Decision::Onward(departure) => departure,
+    };
+    let sent = {
+        let request = departure.request(context, parts, body)?;
+        context.sending = Some(request.body().watch());
+        forward(context, departure.route, &departure.permit, request)
+    };
+    let response = sent.await?;
+    if let Some((client, token)) = &departure.own
+        && response.status() == StatusCode::UNAUTHORIZED
+    {
+        // The credential that was refused is ours and not the caller's (RFC 9110 §15.5.2).
+        client.refused_upstream(token);
+        return Err(Rejection::OwnClientRefused(OwnClientFailure {
+            client: client.settings().name.clone(),
+            cause: OwnClientCause::RefusedUpstream,
+        }));
+    }
+    Ok(response)
+}
+
+/// What becomes of a request by its head.
+enum Decision<'a> {
+    /// It is answered here.
+    Answer(Response<Body>),
+    /// It goes on to an upstream.
+    Onward(Departure<'a>),
+}
+
+/// Decides about a request: the same for one that is served and for one that is only explained.
+async fn decide<'a>(
+    context: &mut Context<'a>,
+    parts: &mut request::Parts,
+) -> Result<Decision<'a>, Rejection> {
     if is_about_the_server(parts) {
         let (_, host) = Entry::site(parts)?;
         return match context.connection.speaks_for(host.as_str()) {
-            true => Ok(no_content(OPTIONS_ALLOW)),
+            true => Ok(Decision::Answer(no_content(OPTIONS_ALLOW))),
             false => Err(Rejection::Misdirected),
         };
     }
@@ -222,7 +258,7 @@ async fn serve(
         context.enter(route, &parts.headers);
         context.served_as = "preflight";
         let fields = cors.preflight(&preflight).map_err(Rejection::PreflightRefused)?;
-        return Ok(permission(fields));
+        return Ok(Decision::Answer(permission(fields)));
     }
     let route = snapshot.find(&entry, &parts.method)?;
     context.enter(route, &parts.headers);
@@ -233,36 +269,13 @@ async fn serve(
 
     let Context { connection, now, .. } = *context;
     let admission = route.authorize(parts, connection, now, &mut context.token).await?;
-    let permit = admission.permit;
+    let Admission { permit, exchanged } = admission;
     let rewrite = Rewrite::of(route, &entry, parts)?;
     if headers::spend(&parts.method, &mut parts.headers) == MaxForwards::EndsHere {
-        return Ok(no_content(OPTIONS_ALLOW));
+        return Ok(Decision::Answer(no_content(OPTIONS_ALLOW)));
     }
     let own = route.forward.own_token(context.now).await?;
-    let sent = {
-        let departure = Departure {
-            route,
-            rewrite,
-            holder: permit.holder(),
-            exchanged: admission.exchanged,
-            own_token: own.as_ref().map(|(_, token)| &**token),
-        };
-        let request = departure.request(context, parts, body)?;
-        context.sending = Some(request.body().watch());
-        forward(context, route, &permit, request)
-    };
-    let response = sent.await?;
-    if let Some((client, token)) = &own
-        && response.status() == StatusCode::UNAUTHORIZED
-    {
-        // The credential that was refused is ours and not the caller's (RFC 9110 §15.5.2).
-        client.refused_upstream(token);
-        return Err(Rejection::OwnClientRefused(OwnClientFailure {
-            client: client.settings().name.clone(),
-            cause: OwnClientCause::RefusedUpstream,
-        }));
-    }
-    Ok(response)
+    Ok(Decision::Onward(Departure { route, rewrite, permit, exchanged, own }))
 }
 
 fn forward(

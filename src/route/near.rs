@@ -116,7 +116,9 @@ mod tests {
     ];
 
     fn request(text: &str) -> (NormalHost<'_>, NormalPath<'_>, Method) {
-        let [method, host, path] = text.split(' ').collect::<Vec<_>>()[..] else { panic!("{text}") };
+        let [method, host, path] = text.split(' ').collect::<Vec<_>>()[..] else {
+            panic!("{text}")
+        };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         (NormalHost::parse(host).unwrap(), NormalPath::parse(path).unwrap(), method)
     }
@@ -124,9 +126,8 @@ mod tests {
     #[test]
     fn the_nearest_come_first_and_say_what_is_between() {
         let written = ROUTES.map(written);
-        let keys = written
-            .each_ref()
-            .map(|Written(host, path, methods)| RouteKey { host, path, methods });
+        let keys =
+            written.each_ref().map(|Written(host, path, methods)| RouteKey { host, path, methods });
         let table = Table::build(&keys).unwrap();
         let path = |alike| Misfit::Path(Reverse(alike));
         #[rustfmt::skip]
@@ -161,7 +162,8 @@ mod tests {
             let table = Table::build(&key).unwrap();
             for method in ["GET", "HEAD", "PUT", "TRACE"] {
                 for to in ["x", "example.com", "api.example.com", "a.b.example.com"] {
-                    for at in ["/", "/orders", "/orders/", "/orders/7", "/orders/7/items", "/%40me"] {
+                    for at in ["/", "/orders", "/orders/", "/orders/7", "/orders/7/items", "/%40me"]
+                    {
                         let text = format!("{method} {to} {at}");
                         let (host, path, method) = request(&text);
                         let is_taken = table.find(&host, &path, &method).is_ok();
