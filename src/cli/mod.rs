@@ -9,6 +9,7 @@
 
 mod check;
 mod dev;
+mod explain;
 mod load;
 mod online;
 mod probe;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
+use self::explain::{EXPLAIN_EXAMPLE, ExplainArguments};
 use self::load::{LOAD_EXAMPLE, LoadArguments};
 use crate::server;
 
@@ -46,6 +48,9 @@ enum Command {
     /// Check a configuration: every mistake at once, and what to write instead
     #[command(after_help = CHECK_EXAMPLE)]
     Check(CheckArguments),
+    /// Tell step by step why a request is let in or refused
+    #[command(after_help = EXPLAIN_EXAMPLE)]
+    Explain(ExplainArguments),
     /// Drive a gateway with tokens, and tell how fast and how reliably it answers
     #[command(after_help = LOAD_EXAMPLE)]
     Load(Box<LoadArguments>),
@@ -96,6 +101,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Run(RunArguments { config }) => server::run(&config),
         Command::Dev(DevArguments { port, show_config }) => dev::dev(port, show_config),
         Command::Check(CheckArguments { online, file }) => check::check(&file, online),
+        Command::Explain(arguments) => explain::explain(&arguments),
         Command::Load(arguments) => load::load(&arguments),
     }
 }
@@ -182,12 +188,20 @@ mod tests {
             &["scopegate", "dev"],
             &["scopegate", "check", "a"],
             &["scopegate", "check", "--online", "a"],
+            &["scopegate", "explain", "GET", "/a"],
+            &["scopegate", "explain", "--config", "f", "GET", "https://a/b?c", "--token", "t"],
+            &["scopegate", "explain", "GET", "/a", "-H", "K: V", "-H", "L: W", "--json"],
             &["scopegate", "load", "--url", "http://a/", "--token", "t", "--connections", "1"],
             &["scopegate", "load", "--url", "http://a/", "--tokens", "f", "--rate", "5", "--json"],
         ] {
             assert!(Arguments::try_parse_from(good).is_ok(), "{good:?}");
         }
-        for wrong in [&["scopegate"][..], &["scopegate", "fly"], &["scopegate", "check"]] {
+        for wrong in [
+            &["scopegate"][..],
+            &["scopegate", "fly"],
+            &["scopegate", "check"],
+            &["scopegate", "explain", "GET"],
+        ] {
             let error = Arguments::try_parse_from(wrong).unwrap_err();
             assert_eq!(error.exit_code(), i32::from(MISTAKE), "{wrong:?}");
         }

@@ -37,7 +37,7 @@ use crate::credential::Accept;
 use crate::headers::{Cors, EditPlan};
 use crate::policy::Access;
 use crate::reject::Realm;
-use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
+use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite, RouteKey};
 
 pub use certificates::{Certificates, OwnCertificates, PairError};
 pub use load::{Loaded, load, parse};
@@ -183,6 +183,11 @@ pub struct Route {
 }
 
 impl Route {
+    /// What it is found by.
+    pub fn key(&self) -> RouteKey<'_> {
+        RouteKey { host: &self.host, path: &self.path, methods: &self.methods }
+    }
+
     /// Whether a request on this route meets and gets the same as on the other one: all is equal
     /// but the name and what the route is found by.
     pub fn has_terms_of(&self, other: &Self) -> bool {

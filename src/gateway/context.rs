@@ -89,6 +89,11 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// The route that was found.
+    pub(super) fn route(&self) -> Option<&'a Arc<Route>> {
+        self.route
+    }
+
     /// Whether the time for the answer is over before there is one.
     pub(super) fn is_overdue(&self) -> bool {
         self.limit.is_some_and(|limit| limit <= time::instant())

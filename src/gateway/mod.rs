@@ -5,6 +5,7 @@ mod connection;
 mod context;
 mod departure;
 mod entry;
+mod explain;
 mod holding;
 mod linger;
 mod route;
@@ -23,6 +24,7 @@ use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
 pub use connection::{Connection, Worker};
+pub use explain::{Explanation, Mark, Outcome, Sent, Step};
 pub use route::{Admission, Route, Terms};
 pub use snapshot::{BuildError, Snapshot};
 
@@ -140,11 +142,17 @@ impl Gateway {
     /// What is not there yet: names of authorization servers and upstreams.
     pub fn unready(&self) -> Vec<String> {
         let snapshot = self.snapshot();
-        let servers = snapshot.servers().iter().filter(|server| !server.is_ready());
-        let servers = servers.map(|one| format!("authorization_servers.{}", one.settings().name));
         let upstreams = snapshot.upstreams().filter(|upstream| !upstream.addresses_known());
         let upstreams = upstreams.map(|one| format!("upstreams.{}", one.settings().name));
-        servers.chain(upstreams).collect()
+        self.unready_servers().chain(upstreams).collect()
+    }
+
+    /// The authorization servers of which not all is known yet that requests need.
+    pub fn unready_servers(&self) -> impl Iterator<Item = String> + use<> {
+        let snapshot = self.snapshot();
+        let servers = snapshot.servers().iter().filter(|server| !server.is_ready());
+        let names = servers.map(|one| format!("authorization_servers.{}", one.settings().name));
+        names.collect::<Vec<_>>().into_iter()
     }
 
     /// Answers one request: by the upstream if it may go there, by a refusal if not. An answer that

@@ -14,7 +14,7 @@ use crate::config::{self, Forward, RouteTimeouts};
 use crate::credential::{self, Accept, BasicCredential, Credential};
 use crate::grant::{BasicExchange, Issued, OwnClient, OwnToken};
 use crate::headers::{Cors, EditPlan};
-use crate::oauth::{Principal, RawToken, ScopeSet, VerifiedToken};
+use crate::oauth::{Audience, Principal, RawToken, ScopeSet, VerifiedToken};
 use crate::policy::{self, Access, Permit, Requirement};
 use crate::reject::{InvalidToken, Rejection, UpstreamFailure};
 use crate::route::PrefixRewrite;
@@ -32,7 +32,7 @@ pub struct Route {
 /// Routes whose settings are equal have the same: ten thousand of them, each asked in turn, then
 /// keep little more of the processor's caches busy than ten.
 pub struct Terms {
-    access: Access,
+    pub(super) access: Access,
     accept: Accept,
     /// The scopes that a challenge names.
     asked: ScopeSet,
@@ -208,6 +208,12 @@ impl Terms {
         Ok((token, issued))
     }
 
+    /// What `aud` of a token must name where the route does not say; `None` where the token's server
+    /// is not one of the route's.
+    pub(super) fn audiences_of(&self, token: &VerifiedToken) -> Option<&[Audience]> {
+        Some(&self.verifier.server(token.server)?.settings().audiences)
+    }
+
     fn decide(
         &self,
         requirement: &Requirement,
@@ -215,9 +221,9 @@ impl Terms {
         principal: Principal,
     ) -> Result<Permit, Rejection> {
         // A token whose server is not one of the route's has no audience here.
-        let server = self.verifier.server(token.server);
-        let server = server.ok_or(Rejection::TokenInvalid(InvalidToken::Issuer))?;
-        policy::decide(requirement, Arc::clone(token), principal, &server.settings().audiences)
+        let audiences = self.audiences_of(token);
+        let audiences = audiences.ok_or(Rejection::TokenInvalid(InvalidToken::Issuer))?;
+        policy::decide(requirement, Arc::clone(token), principal, audiences)
     }
 }
 

@@ -203,6 +203,11 @@ impl Snapshot {
         self.upstreams.get(index).cloned()
     }
 
+    /// Where a route stands in the configuration.
+    pub(super) fn index_of(&self, route: &Arc<Route>) -> Option<usize> {
+        self.routes.iter().position(|one| Arc::ptr_eq(one, route))
+    }
+
     /// The route of a request.
     ///
     /// # Errors
@@ -313,10 +318,7 @@ impl Building<'_> {
 }
 
 fn table(routes: &[config::Route]) -> Result<Table, BuildError> {
-    let keys: Vec<RouteKey<'_>> = routes
-        .iter()
-        .map(|route| RouteKey { host: &route.host, path: &route.path, methods: &route.methods })
-        .collect();
+    let keys: Vec<RouteKey<'_>> = routes.iter().map(config::Route::key).collect();
     Table::build(&keys).map_err(|conflicts| {
         let (first, second) = conflicts.first().map_or((0, 0), |one| (one.first, one.second));
         BuildError::Conflict(first, second)

@@ -18,6 +18,7 @@
 //!
 //! Cost of an allowed request: one merge walk over the scopes; no allocation.
 
+mod findings;
 mod requirement;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 use crate::oauth::{Audience, Audiences, Principal, VerifiedToken};
 use crate::reject::{InvalidToken, Rejection};
 
+pub use findings::{Finding, Rule, findings};
 pub use requirement::{ClaimRequirement, Requirement};
 
 /// `access` of a route.
@@ -81,11 +83,7 @@ pub fn decide(
     principal: Principal,
     server_audiences: &[Audience],
 ) -> Result<Permit, Rejection> {
-    let ours = match requirement.audiences.as_slice() {
-        [] => server_audiences,
-        of_the_route => of_the_route,
-    };
-    if !names_one_of(&token.audiences, ours) {
+    if !names_one_of(&token.audiences, ours(requirement, server_audiences)) {
         return Err(Rejection::TokenInvalid(InvalidToken::Audience));
     }
     if !requirement.is_met_by_scopes(token.scopes()) {
@@ -98,6 +96,14 @@ pub fn decide(
         return Err(Rejection::PrincipalRefused(principal));
     }
     Ok(Permit { holder: Some((token, principal)) })
+}
+
+/// The audiences that count: the route's own, or else those of the authorization server.
+fn ours<'r>(requirement: &'r Requirement, server_audiences: &'r [Audience]) -> &'r [Audience] {
+    match requirement.audiences.as_slice() {
+        [] => server_audiences,
+        of_the_route => of_the_route,
+    }
 }
 
 /// Whether a token is meant for one of `ours` (RFC 7519 §4.1.3): equal code point by code point.

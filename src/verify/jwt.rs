@@ -109,6 +109,11 @@ impl<'t> UnverifiedJwt<'t> {
         self.header.string("kid").ok().flatten()
     }
 
+    /// `typ` as it stands there, for people.
+    pub(super) fn kind(&self) -> Option<&str> {
+        self.header.string("typ").ok().flatten()
+    }
+
     /// `iss` as it stands there: it picks a server, and proves nothing.
     ///
     /// # Errors

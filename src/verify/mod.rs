@@ -26,6 +26,7 @@ mod judge;
 mod jwk;
 mod jwks;
 mod jwt;
+mod reading;
 mod recent;
 mod refresh;
 mod server;
@@ -50,6 +51,7 @@ use jwt::{Form, UnverifiedJwt};
 pub use cache::{CacheStatus, CachesStatus, TokenCaches};
 pub use discovery::metadata_addresses;
 pub use judge::IssuedFacts;
+pub use reading::{Check, JwtReading, Reading, read};
 pub use server::{Server, Shared};
 pub use status::{KeyStatus, ServerStatus};
 

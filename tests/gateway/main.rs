@@ -28,6 +28,7 @@ mod clients;
 mod cors;
 mod credentials;
 mod dev;
+mod explain;
 mod faults;
 mod floods;
 mod framing_h1;

@@ -1,0 +1,270 @@
+//! Why a request is let in or refused, step by step (`scopegate explain`).
+//!
+//! The outcome is that of [`decide`](super::decide), the function that requests go through; the
+//! steps around it only tell what that saw. Nothing is sent to the upstream, nothing counted and
+//! nothing logged; tokens are judged, and fetched where the route takes one along, as for a request.
+
+mod step;
+mod token;
+
+use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
+use http::{HeaderName, HeaderValue, Request, StatusCode, request};
+
+use super::context::Context;
+use super::entry::Entry;
+use super::snapshot::Snapshot;
+use super::{Connection, Decision, Gateway, Route, decide};
+use crate::base::time;
+use crate::body::Body;
+use crate::credential::{self, Credential};
+use crate::oauth::RawToken;
+use crate::policy::Access;
+use crate::reject::Rejection;
+use crate::route::{self, HostPattern, MethodSet, Misfit, NormalHost, NormalPath, RouteKey};
+
+pub use step::{Explanation, Mark, Outcome, Sent, Step};
+
+impl Gateway {
+    /// Explains what becomes of a request that comes over `connection`. A body is not looked at.
+    pub async fn explain(&self, request: Request<()>, connection: &Connection) -> Explanation {
+        let (mut parts, ()) = request.into_parts();
+        let asked = parts.clone();
+        let snapshot = connection.worker.hold().current(&self.snapshot);
+        let mut context = Context::new(&snapshot, connection, &parts, time::now());
+        let decided = match decide(&mut context, &mut parts).await {
+            Ok(Decision::Onward(departure)) => {
+                let request = departure.request(&context, &mut parts, &mut None);
+                request.map(|request| Decided::Onward(Box::new(request)))
+            }
+            Ok(Decision::Answer(response)) => Ok(Decided::Answer(response.status())),
+            Err(rejection) => Err(rejection),
+        };
+        Story { context: &context, asked: &asked, decided, steps: Vec::new() }.told()
+    }
+}
+
+/// What the data path made of the request.
+enum Decided {
+    Answer(StatusCode),
+    Onward(Box<Request<Body>>),
+}
+
+/// An explanation that is being put together.
+struct Story<'a> {
+    context: &'a Context<'a>,
+    /// The request as it came.
+    asked: &'a request::Parts,
+    decided: Result<Decided, Rejection>,
+    steps: Vec<Step>,
+}
+
+impl Story<'_> {
+    fn told(mut self) -> Explanation {
+        self.steps();
+        let sent = match &self.decided {
+            Ok(Decided::Onward(request)) => Some(self.sent(request)),
+            Ok(Decided::Answer(_)) | Err(_) => None,
+        };
+        let outcome = match &self.decided {
+            Ok(Decided::Onward(_)) => Outcome::Allowed,
+            Ok(Decided::Answer(status)) => Outcome::Answered { status: status.as_u16() },
+            Err(rejection) => Outcome::of(rejection),
+        };
+        Explanation { steps: self.steps, outcome, sent }
+    }
+
+    /// Goes the request's way, up to where the decision fell.
+    fn steps(&mut self) {
+        if self.request().is_none() {
+            return;
+        }
+        let Some(route) = self.context.route() else { return };
+        let route = &**route;
+        if matches!(self.decided, Ok(Decided::Answer(_))) && self.context.token.is_none() {
+            return self.step(Mark::Yes, "answer", "it is answered here, without a token");
+        }
+        if let Err(Rejection::PreflightRefused(_) | Rejection::TooLarge(_)) = &self.decided {
+            return self.refused_here("request");
+        }
+        match &route.access {
+            Access::Public => {
+                self.step(Mark::Yes, "access", "the route is public: no token is looked at");
+            }
+            Access::Token(requirement) => {
+                if self.credential(route).is_none() {
+                    return;
+                }
+                if let Some(token) = &self.context.token {
+                    let principal = self.principal(route, token);
+                    let audiences = route.audiences_of(token);
+                    self.steps.extend(token::rules(requirement, token, principal, audiences));
+                }
+            }
+        }
+        match &self.decided {
+            Err(Rejection::OwnClientRefused(_)) => self.refused_here("own token"),
+            Err(Rejection::VerifierUnavailable(_)) if self.was_admitted() => {
+                self.refused_here("own token");
+            }
+            Err(Rejection::RequestMalformed(_)) => self.refused_here("request"),
+            _ => {}
+        }
+    }
+
+    /// Whether the refusal came after the route's own rules.
+    fn was_admitted(&self) -> bool {
+        self.context.token.is_some()
+            || self.context.route().is_some_and(|route| matches!(route.access, Access::Public))
+    }
+
+    /// The request's form, and the route. `None` where it ends there.
+    fn request(&mut self) -> Option<()> {
+        let entry = match Entry::read(self.asked) {
+            Ok(entry) => entry,
+            Err(_) if matches!(self.decided, Ok(Decided::Answer(_))) => {
+                self.step(Mark::Yes, "request", "it asks about the server, not about a resource");
+                return None;
+            }
+            Err(_) => {
+                self.refused_here("request");
+                return None;
+            }
+        };
+        let (host, path) = (entry.host, entry.path);
+        let form = format!("{} {}{}", self.asked.method, host.as_str(), path.as_str());
+        self.step(Mark::Yes, "request", form);
+        if matches!(self.decided, Err(Rejection::Misdirected)) {
+            self.refused_here("host");
+            return None;
+        }
+        let snapshot: &Snapshot = self.context.snapshot;
+        let taken = self.context.route().and_then(|route| snapshot.index_of(route));
+        match taken.and_then(|index| snapshot.config().routes.get(index)) {
+            Some(settings) => {
+                let key = (&settings.host, settings.path.as_str(), &settings.methods);
+                self.step(Mark::Yes, "route", format!("{:?}: {}", settings.name, shown(key)));
+            }
+            None => self.refused_here("route"),
+        }
+        self.nearest(&host, &path, taken);
+        taken.map(|_| ())
+    }
+
+    /// Which other routes come near, and why they do not take the request.
+    fn nearest(&mut self, host: &NormalHost<'_>, path: &NormalPath<'_>, taken: Option<usize>) {
+        let routes = &self.context.snapshot.config().routes;
+        let keys: Vec<RouteKey<'_>> = routes.iter().map(crate::config::Route::key).collect();
+        let asked = (host, path, &self.asked.method);
+        for (index, misfit) in route::nearest(&keys, asked, taken, NEAREST_MAX) {
+            let Some(other) = routes.get(index) else { continue };
+            let why = match misfit {
+                Misfit::LessSpecific => "it would take this, but is less specific",
+                Misfit::Method => "it is for other methods",
+                Misfit::Host => "it is for another host",
+                Misfit::Path(_) => "its path differs",
+            };
+            let key = shown((&other.host, other.path.as_str(), &other.methods));
+            self.step(Mark::Aside, "not", format!("{:?}: {key}: {why}", other.name));
+        }
+    }
+
+    /// The credential and what is read of it. `None` where the request ends there.
+    fn credential(&mut self, route: &Route) -> Option<()> {
+        let found =
+            credential::extract(route.accept(), &self.asked.headers, self.asked.uri.query());
+        match found {
+            Err(_) => {
+                self.refused_here("credential");
+                None
+            }
+            Ok(Credential::Bearer(token)) => {
+                let (length, digest) = (token.expose().len(), token.digest());
+                let detail = format!("a bearer token of {length} bytes, digest {digest}");
+                self.step(Mark::Yes, "credential", detail);
+                let verified = self.context.token.as_deref();
+                self.steps.extend(token::checks(token, verified, self.decided.as_ref().err()));
+                verified.map(|_| ())
+            }
+            Ok(Credential::Basic(basic)) => {
+                let detail = format!("the key {:?} and a secret", basic.client_id.as_str());
+                self.step(Mark::Yes, "credential", detail);
+                if self.context.token.is_none() {
+                    self.refused_here("exchange");
+                    return None;
+                }
+                self.step(Mark::Yes, "exchange", "the authorization server gives a token for them");
+                Some(())
+            }
+        }
+    }
+
+    /// Whom the credential speaks for.
+    fn principal(
+        &self,
+        route: &Route,
+        token: &crate::oauth::VerifiedToken,
+    ) -> crate::oauth::Principal {
+        let query = self.asked.uri.query();
+        match credential::extract(route.accept(), &self.asked.headers, query) {
+            Ok(Credential::Basic(_)) => crate::oauth::Principal::Client,
+            _ => token.principal,
+        }
+    }
+
+    /// A step at which the request is refused, with the words of the refusal.
+    fn refused_here(&mut self, what: &'static str) {
+        if let Err(rejection) = &self.decided {
+            let step = Step { mark: Mark::of(rejection), what, detail: rejection.detail().into() };
+            self.steps.push(step);
+        }
+    }
+
+    fn step(&mut self, mark: Mark, what: &'static str, detail: impl Into<String>) {
+        self.steps.push(Step { mark, what, detail: detail.into() });
+    }
+
+    /// What the upstream would get.
+    fn sent(&self, request: &Request<Body>) -> Sent {
+        let route = self.context.route().map(|route| &***route);
+        let upstream = route.and_then(|terms| Some(terms.upstream.as_ref()?.0.settings()));
+        let headers = request.headers().iter();
+        Sent {
+            upstream: upstream.map(|settings| settings.name.to_string()).unwrap_or_default(),
+            method: request.method().to_string(),
+            target: request.uri().to_string(),
+            headers: headers.map(|(name, value)| (name.to_string(), told(name, value))).collect(),
+        }
+    }
+}
+
+/// A credential is told by its scheme and the digest of what stands behind it.
+fn told(name: &HeaderName, value: &HeaderValue) -> String {
+    let text = String::from_utf8_lossy(value.as_bytes());
+    if name != AUTHORIZATION && name != PROXY_AUTHORIZATION {
+        return text.into_owned();
+    }
+    match text.split_once(' ') {
+        Some((scheme, credential)) => {
+            format!("{scheme} (digest {})", RawToken::new(credential).digest())
+        }
+        None => "(hidden)".to_owned(),
+    }
+}
+
+fn shown((host, path, methods): (&HostPattern, &str, &MethodSet)) -> String {
+    let host = match host {
+        HostPattern::Any => String::new(),
+        HostPattern::Exact(host) => host.to_string(),
+        HostPattern::Wildcard(suffix) => format!("*{suffix}"),
+    };
+    match methods {
+        MethodSet::All => format!("{host}{path}"),
+        MethodSet::These(methods) => {
+            let names: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
+            format!("{} {host}{path}", names.join(","))
+        }
+    }
+}
+
+/// So many routes that do not take the request are told of.
+const NEAREST_MAX: usize = 3;

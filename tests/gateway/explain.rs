@@ -1,0 +1,215 @@
+//! `scopegate explain` says what the gateway does, for the same configuration and the same request.
+
+use std::process::Stdio;
+
+use futures_util::{StreamExt as _, stream};
+use serde_json::{Value, json};
+
+use crate::harness::gateway::command;
+use crate::harness::world::Setup;
+use crate::harness::{AuthServer, Backend, Gateway, World};
+
+/// What the command prints, and its exit code.
+async fn explained(gateway: &Gateway, arguments: &[&str]) -> (i32, String) {
+    let config = gateway.config().to_str().unwrap();
+    let mut command = tokio::process::Command::from(command(&["explain", "--config", config]));
+    let output = command.args(arguments).stdin(Stdio::null()).output().await.unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let text = format!("{}{errors}", String::from_utf8_lossy(&output.stdout));
+    (output.status.code().unwrap(), text)
+}
+
+const ROUTES: [&str; 8] = [
+    r#"name = "read", path = "/orders/{id}", methods = ["GET"], access = { scopes = ["orders:read"] }, identity_headers = { "x-subject" = "sub" }"#,
+    r#"name = "write", path = "/orders/{id}", methods = ["PUT"], access = { scopes = ["orders:read", "orders:write"] }"#,
+    r#"name = "any", path = "/orders/{*rest}", access = { any_scope = ["a", "orders:read"] }"#,
+    r#"name = "it", path = "/it", access = { claims = { department = ["it"] } }"#,
+    r#"name = "other", path = "/other", audiences = ["https://other.test"], access = { scopes = ["a"] }"#,
+    r#"name = "health", path = "/health", access = "public""#,
+    r#"name = "moved", path = "/v1/{*rest}", access = "public", rewrite = { prefix = "/v1", to = "/api" }"#,
+    r#"name = "host", host = "only.test", path = "/orders/{id}", access = { scopes = ["orders:read"] }"#,
+];
+
+/// What a request may bring, and a name for it.
+fn tokens(world: &World) -> [(&'static str, String); 18] {
+    let token = || world.issuer.token();
+    [
+        ("none", String::new()),
+        ("read", token().scopes("orders:read").sign()),
+        ("write", token().scopes("orders:write orders:read").sign()),
+        ("without scopes", token().sign()),
+        ("it", token().claim("department", "it").sign()),
+        ("expired", token().scopes("orders:read").ttl(-600).sign()),
+        ("early", token().scopes("orders:read").claim("nbf", 9_999_999_999_i64).sign()),
+        (
+            "other audience",
+            token().scopes("a orders:read").claim("aud", "https://other.test").sign(),
+        ),
+        ("other issuer", token().scopes("orders:read").claim("iss", "https://x.test").sign()),
+        ("other type", token().scopes("orders:read").header("typ", "JWT").sign()),
+        ("bad signature", token().scopes("orders:read").sign_by(|_| vec![0; 64])),
+        ("unknown key", token().scopes("orders:read").header("kid", "none").sign()),
+        ("not signed", token().header("alg", "none").sign()),
+        ("bound", token().claim("cnf", json!({ "jkt": "x" })).sign()),
+        ("id token", token().claim("nonce", "n").claim("at_hash", "h").sign()),
+        ("wrong claim", token().claim("exp", "soon").sign()),
+        ("opaque", "2YotnFZFEjr1zCsicMWpAA".to_owned()),
+        ("no token at all", "a b".to_owned()),
+    ]
+}
+
+#[tokio::test]
+async fn it_never_disagrees_with_the_gateway() {
+    let world = World::with(&ROUTES).await;
+    let tokens = tokens(&world);
+    let requests = [
+        ("GET", "/orders/7"),
+        ("PUT", "/orders/7"),
+        ("POST", "/orders/7/lines"),
+        ("GET", "/it"),
+        ("GET", "/other"),
+        ("GET", "/health"),
+        ("GET", "/v1/a?b=c"),
+        ("GET", "/nothing"),
+        ("POST", "/it?access_token=t"),
+        ("TRACE", "/health"),
+        ("GET", "/a/../health"),
+    ];
+    let each = requests.iter().flat_map(|request| tokens.iter().map(move |token| (request, token)));
+    let world = &world;
+    let seen = stream::iter(each)
+        .map(|((method, target), (name, token))| async move {
+            let mut request = world.gateway.request(method, target).header("x-caller", "kept");
+            let mut arguments = vec![*method, *target, "-H", "x-caller: kept", "--json"];
+            if !token.is_empty() {
+                request = request.bearer(token);
+                arguments.extend(["--token", token]);
+            }
+            let answer = request.send().await;
+            let (code, text) = explained(&world.gateway, &arguments).await;
+            let case = format!("{method} {target} with {name}: {text}");
+            let told: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{case}"));
+            let outcome = &told["outcome"];
+            let steps = told["steps"].as_array().unwrap();
+            let refused = steps.iter().filter(|step| step["mark"] == "no").count();
+            if answer.status == 200 {
+                assert_eq!((code, outcome), (0, &json!("allowed")), "{case}");
+                assert_eq!(refused, 0, "{case}");
+                assert!(told["sent"]["headers"].to_string().contains(r#"["x-caller","kept"]"#));
+            } else {
+                assert_eq!(
+                    (code, &outcome["refused"]["status"]),
+                    (1, &json!(answer.status)),
+                    "{case}"
+                );
+                assert!(told["sent"].is_null() && 0 < refused, "{case}");
+                assert_eq!(answer.json()["reason"], told_reason(outcome), "{case}");
+            }
+            (answer.status, name)
+        })
+        .buffer_unordered(4)
+        .collect::<Vec<_>>()
+        .await;
+    let statuses = |status: u16| seen.iter().filter(|(one, _)| *one == status).count();
+    for status in [200, 400, 401, 403, 404, 405] {
+        assert!(0 < statuses(status), "no case has {status}");
+    }
+}
+
+/// The caller is told a coarser word in some cases.
+fn told_reason(outcome: &Value) -> Value {
+    match outcome["refused"]["reason"].as_str().unwrap() {
+        "token_key_unknown" | "token_algorithm" => json!("token_signature"),
+        reason => json!(reason),
+    }
+}
+
+/// With a real authorization server: introspection, a key and secret, a token of the gateway's own,
+/// and a server that is gone.
+#[tokio::test]
+async fn whoever_must_be_asked_is_asked_and_no_secret_is_printed() {
+    let (server, upstream) = (AuthServer::start().await, Backend::start().await);
+    let gateway = Setup::new()
+        .server("main", &server, "")
+        .secret("ours", "reports-secret")
+        .table(
+            "[clients.ours]\nauthorization_server = \"main\"\nclient_id = \"reports\"\n\
+             client_secret = { file = \"secrets/ours\" }\nscopes = [\"orders:read\"]",
+        )
+        .upstream("api", &upstream.url(), "")
+        .route(
+            r#"name = "read", path = "/orders/{id}", accept = ["bearer", "basic"], access = { scopes = ["orders:read"] }, identity_headers = { "x-client" = "client_id" }"#,
+        )
+        .route(r#"name = "own", path = "/own", access = "public", forward = { client = "ours" }"#)
+        .start()
+        .await;
+    let order = |scope| json!({ "resource": "https://api.test/opaque", "scope": scope });
+    let opaque = server.mint(order("orders:read")).await;
+    let basic = format!("Authorization: Basic {}", base64("reports:reports-secret"));
+    let url = "https://api.test/orders/7?a=b";
+    let cases: [(&[&str], i32, &[&str]); 4] = [
+        (&["GET", url, "--token", &opaque], 0, &["says that it is active", "x-client: reports"]),
+        (&["GET", url, "-H", &basic], 0, &["the key \"reports\"", "GET /orders/7?a=b", "allowed"]),
+        (&["GET", url, "-H", "Authorization: Basic eDp5"], 1, &["no  exchange", "401"]),
+        (&["GET", "/own"], 0, &["the route is public", "authorization: Bearer (digest "]),
+    ];
+    for (arguments, expected, texts) in cases {
+        let (code, text) = explained(&gateway, arguments).await;
+        assert_eq!(code, expected, "{arguments:?}\n{text}");
+        for part in texts {
+            assert!(text.contains(part), "{part:?} in:\n{text}");
+        }
+        for secret in [&*opaque, "reports-secret", "gateway-secret", "eyJ", &basic[21..]] {
+            assert!(!text.contains(secret), "{secret} in:\n{text}");
+        }
+    }
+    assert_eq!(upstream.count(), 0, "nothing is sent to the upstream");
+
+    server.fault("introspection", json!({ "status": 500 })).await;
+    let other = server.mint(order("orders:write")).await;
+    let (code, text) = explained(&gateway, &["GET", url, "--token", &other]).await;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("?   introspection") && text.contains("not decided"), "{text}");
+}
+
+#[tokio::test]
+async fn what_it_says_is_sent_is_what_the_upstream_gets() {
+    let world = World::with(&ROUTES).await;
+    let token = world.issuer.token().scopes("orders:read").claim("sub", "alice").sign();
+    for (target, bearer) in [("/orders/7?a=b", &*token), ("/v1/a/b?c", ""), ("/%6frders/7", &token)]
+    {
+        let own =
+            ["X-Subject: forged", "Connection: x-gone", "X-Gone: 1", "Cookie: a=b", "X-Kept: 1"];
+        let mut arguments = vec!["GET", target, "--json", "-H", "Host: api.test"];
+        let mut request = world.gateway.get(target);
+        for field in own {
+            let (name, value) = field.split_once(": ").unwrap();
+            request = request.header(name, value);
+            arguments.extend(["-H", field]);
+        }
+        if !bearer.is_empty() {
+            request = request.bearer(bearer);
+            arguments.extend(["--token", bearer]);
+        }
+        assert_eq!(request.header("Host", "api.test").send().await.status, 200, "{target}");
+        let seen = world.upstream.last();
+        let (_, text) = explained(&world.gateway, &arguments).await;
+        let told: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(told["sent"]["target"], seen.target, "{target}");
+        let of_connection = ["x-request-id", "via", "forwarded", "authorization"];
+        let rest = |fields: Vec<(String, String)>| {
+            let mut fields = fields;
+            fields.retain(|(name, _)| !of_connection.contains(&&**name));
+            fields.sort();
+            fields
+        };
+        let said: Vec<(String, String)> =
+            serde_json::from_value(told["sent"]["headers"].clone()).unwrap();
+        assert_eq!(rest(said), rest(seen.headers.clone()), "{target}");
+    }
+}
+
+fn base64(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
