@@ -4,20 +4,16 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Args;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
-use tokio::runtime::{Handle, Runtime};
 
-use super::{FAULT, MISTAKE, NO, complain, say};
+use super::{FAULT, MISTAKE, NO, complain, offline, say};
 use crate::base::net::{Peer, TrustedProxies};
-use crate::base::time;
-use crate::config::{self, Config, OwnCertificates, tls};
-use crate::gateway::{Connection, Explanation, Gateway, Outcome};
-use crate::oauth::Plaintext;
+use crate::config::{Config, OwnCertificates, tls};
+use crate::gateway::{Connection, Explanation, Outcome};
 
 #[derive(Args, Debug)]
 pub(super) struct ExplainArguments {
@@ -41,28 +37,7 @@ pub(super) struct ExplainArguments {
 
 /// Says what would become of a request, and why.
 pub(super) fn explain(arguments: &ExplainArguments) -> ExitCode {
-    let loaded = match config::load(&arguments.config, Plaintext::Refused) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            complain(&problems);
-            return ExitCode::from(MISTAKE);
-        }
-    };
-    let request = match request(arguments) {
-        Ok(request) => request,
-        Err(what) => {
-            complain(&what);
-            return ExitCode::from(MISTAKE);
-        }
-    };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            complain(&format_args!("the system gives no runtime: {error}"));
-            return ExitCode::from(MISTAKE);
-        }
-    };
-    match explained(&runtime, loaded.config, &arguments.url, request) {
+    match explained(arguments) {
         Ok(explanation) => told(&explanation, arguments.json),
         Err(error) => {
             complain(&error);
@@ -71,43 +46,19 @@ pub(super) fn explain(arguments: &ExplainArguments) -> ExitCode {
     }
 }
 
-fn explained(
-    runtime: &Runtime,
-    config: Config,
-    url: &Uri,
-    request: Request<()>,
-) -> Result<Explanation, String> {
-    let certificates = certificates(&config, url)?;
-    let control: Handle = runtime.handle().clone();
-    let gateway = Gateway::new(config, control).map_err(|error| error.to_string())?;
+fn explained(arguments: &ExplainArguments) -> Result<Explanation, String> {
+    let request = request(arguments)?;
+    let config = offline::config(&arguments.config)?;
+    let certificates = certificates(&config, &arguments.url)?;
+    let (runtime, gateway) = offline::gateway(config)?;
     let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let trusted = Arc::new(TrustedProxies::default());
     let connection = Connection::new(Arc::new(gateway.worker(0)), peer, trusted, certificates);
     Ok(runtime.block_on(async {
-        known(&gateway).await;
+        offline::known(&gateway).await;
         gateway.explain(request, &connection).await
     }))
 }
-
-/// Waits until keys and endpoints of the authorization servers are known, or for so long that a
-/// caller would be refused for their absence too.
-async fn known(gateway: &Gateway) {
-    let begun = time::instant();
-    let mut is_told = false;
-    while let Some(server) = gateway.unready_servers().next()
-        && begun.elapsed() < KNOWN_WITHIN
-    {
-        if !is_told && TOLD_AFTER < begun.elapsed() {
-            is_told = true;
-            complain(&format_args!("waiting for the keys of {server} ..."));
-        }
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-}
-
-const KNOWN_WITHIN: Duration = Duration::from_secs(10);
-const TOLD_AFTER: Duration = Duration::from_secs(1);
-const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// What a caller would be shown that opens a connection to this address: by a listener for its port
 /// or else by the first one with TLS.

@@ -11,8 +11,10 @@ mod check;
 mod dev;
 mod explain;
 mod load;
+mod offline;
 mod online;
 mod probe;
+mod token;
 
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -24,6 +26,7 @@ use clap::{Args, Parser, Subcommand};
 
 use self::explain::{EXPLAIN_EXAMPLE, ExplainArguments};
 use self::load::{LOAD_EXAMPLE, LoadArguments};
+use self::token::{TOKEN_EXAMPLE, TokenArguments};
 use crate::server;
 
 /// An OAuth 2.0 gateway: it lets a request through to an API only if its access token allows it.
@@ -51,6 +54,9 @@ enum Command {
     /// Tell step by step why a request is let in or refused
     #[command(after_help = EXPLAIN_EXAMPLE)]
     Explain(ExplainArguments),
+    /// Get a token for one of the gateway's own clients, and tell which scopes are missing
+    #[command(after_help = TOKEN_EXAMPLE)]
+    Token(TokenArguments),
     /// Drive a gateway with tokens, and tell how fast and how reliably it answers
     #[command(after_help = LOAD_EXAMPLE)]
     Load(Box<LoadArguments>),
@@ -102,6 +108,7 @@ fn dispatch(command: Command) -> ExitCode {
         Command::Dev(DevArguments { port, show_config }) => dev::dev(port, show_config),
         Command::Check(CheckArguments { online, file }) => check::check(&file, online),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Token(arguments) => token::token(&arguments),
         Command::Load(arguments) => load::load(&arguments),
     }
 }
@@ -191,6 +198,19 @@ mod tests {
             &["scopegate", "explain", "GET", "/a"],
             &["scopegate", "explain", "--config", "f", "GET", "https://a/b?c", "--token", "t"],
             &["scopegate", "explain", "GET", "/a", "-H", "K: V", "-H", "L: W", "--json"],
+            &["scopegate", "token", "--client", "a"],
+            &[
+                "scopegate",
+                "token",
+                "--config",
+                "f",
+                "--client",
+                "a",
+                "--scope",
+                "b",
+                "--scope",
+                "c",
+            ],
             &["scopegate", "load", "--url", "http://a/", "--token", "t", "--connections", "1"],
             &["scopegate", "load", "--url", "http://a/", "--tokens", "f", "--rate", "5", "--json"],
         ] {

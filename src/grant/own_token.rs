@@ -32,6 +32,11 @@ impl OwnToken {
         self.bearer.authorization()
     }
 
+    /// The token itself, for whoever asked for it by hand.
+    pub fn expose(&self) -> &str {
+        self.bearer.raw().expose()
+    }
+
     /// The scopes that it was granted, as far as anybody could tell.
     pub fn granted(&self) -> &ScopeSet {
         &self.granted

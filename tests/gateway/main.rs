@@ -52,5 +52,6 @@ mod scopes_and_claims;
 mod shipped;
 mod streams;
 mod timeouts;
+mod token_command;
 mod tools;
 mod upstreams;
