@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 
-use crate::base::net::Peer;
+use crate::base::net::{Peer, ShownIp};
 use crate::oauth::{ScopeSet, VerifiedToken};
 
 /// The target of the events: `level = "info,scopegate::access=off"` silences them alone.
@@ -57,7 +57,7 @@ impl Line<'_> {
             target: TARGET,
             request_id = self.request_id.to_str().unwrap_or("-"),
             peer = %self.peer,
-            client = self.client.map(tracing::field::display),
+            client = self.client.map(|client| tracing::field::display(ShownIp(client))),
             method = %self.method,
             path = self.path,
             route = self.route,
