@@ -35,6 +35,7 @@ use crate::base::net::{ListenAddress, TrustedProxies};
 use crate::base::secret::Secret;
 use crate::credential::Accept;
 use crate::headers::{Cors, EditPlan};
+use crate::oauth::{ResourceIdentifier, ScopeSet};
 use crate::policy::Access;
 use crate::reject::Realm;
 use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite, RouteKey};
@@ -68,6 +69,8 @@ pub struct Config {
     pub clients: Vec<Client>,
     /// Every upstream, in the order of their names.
     pub upstreams: Vec<Upstream>,
+    /// `[resources.NAME]`.
+    pub resources: Vec<Resource>,
     /// Every route, in the order of the file.
     pub routes: Vec<Route>,
     /// What is logged.
@@ -180,6 +183,23 @@ pub struct Route {
     pub timeouts: RouteTimeouts,
     /// Bytes of a request body; absent: no bound but time.
     pub body_max: Option<u64>,
+    /// The resource that it is a part of. Index into [`Config::resources`].
+    pub resource: Option<usize>,
+}
+
+/// `[resources.NAME]`: a protected resource that says what it is (RFC 9728).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Resource {
+    /// Its name here.
+    pub name: Box<str>,
+    /// What it is called everywhere.
+    pub identifier: ResourceIdentifier,
+    /// `resource_name`, for people.
+    pub title: Option<Box<str>>,
+    /// `resource_documentation`.
+    pub documentation: Option<Box<str>>,
+    /// `scopes_supported`; absent: what its routes ask for.
+    pub scopes: Option<ScopeSet>,
 }
 
 impl Route {
@@ -209,6 +229,7 @@ impl Route {
             cors,
             timeouts,
             body_max,
+            resource,
         } = self;
         *upstream == other.upstream
             && *access == other.access
@@ -222,6 +243,7 @@ impl Route {
             && *cors == other.cors
             && *timeouts == other.timeouts
             && *body_max == other.body_max
+            && *resource == other.resource
     }
 }
 

@@ -64,6 +64,18 @@ pub(super) fn resource(value: &Value<'_>) -> Result<Box<str>, Told> {
     })
 }
 
+/// A page for people.
+pub(super) fn web_page(value: &Value<'_>) -> Result<Box<str>, Told> {
+    value.parse("write a URL such as \"https://example.com/docs\"", |text| {
+        let url = absolute(text)?;
+        match url.scheme_str() {
+            Some("http" | "https") if !has_userinfo(&url) => Ok(text.into()),
+            Some("http" | "https") => Err(InvalidUrl::Userinfo),
+            _ => Err(InvalidUrl::Scheme),
+        }
+    })
+}
+
 /// An http proxy on the way to an authorization server.
 pub(super) fn proxy(value: &Value<'_>) -> Result<Uri, Told> {
     value.parse("write a URL such as \"http://proxy.example.com:3128\"", |text| {

@@ -133,6 +133,7 @@ impl<'a> Context<'a> {
                 realm: &self.snapshot.realm,
                 accept: route.accept(),
                 scopes: route.asked(),
+                resource_metadata: route.resource_metadata.as_deref(),
                 used: used_scheme(credential),
             },
         };

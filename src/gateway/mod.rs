@@ -8,6 +8,7 @@ mod entry;
 mod explain;
 mod holding;
 mod linger;
+mod metadata;
 mod route;
 mod snapshot;
 
@@ -267,6 +268,12 @@ async fn decide<'a>(
         context.served_as = "preflight";
         let fields = cors.preflight(&preflight).map_err(Rejection::PreflightRefused)?;
         return Ok(Decision::Answer(permission(fields)));
+    }
+    if !snapshot.metadata.is_empty()
+        && let Some(json) = snapshot.metadata.find(&entry.host, &entry.path)
+    {
+        context.served_as = "metadata";
+        return metadata::answer(json, &parts.method).map(Decision::Answer);
     }
     let route = snapshot.find(&entry, &parts.method)?;
     context.enter(route, &parts.headers);

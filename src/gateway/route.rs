@@ -44,6 +44,8 @@ pub struct Terms {
     pub(super) cors: Option<Cors>,
     pub(super) timeouts: RouteTimeouts,
     pub(super) body_max: Option<u64>,
+    /// Where the metadata of its resource lies (RFC 9728).
+    pub(super) resource_metadata: Option<Box<str>>,
     pub(super) upstream: Option<CountedUpstream>,
 }
 
@@ -125,6 +127,10 @@ impl Terms {
             cors: settings.cors.clone(),
             timeouts: settings.timeouts,
             body_max: settings.body_max,
+            resource_metadata: settings.resource.and_then(|index| {
+                let resource = snapshot.config().resources.get(index)?;
+                Some(resource.identifier.metadata_url().into())
+            }),
             upstream: snapshot.upstream(settings.upstream),
         }
     }

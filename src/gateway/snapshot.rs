@@ -11,6 +11,7 @@ use http::{HeaderName, Method};
 use tokio::runtime::Handle;
 
 use super::entry::Entry;
+use super::metadata::Metadata;
 use super::route::{Route, Terms};
 use crate::config::{self, Config};
 use crate::grant::{BasicExchange, OwnClient};
@@ -31,6 +32,7 @@ pub struct Snapshot {
     routes: Box<[Arc<Route>]>,
     pub(super) sanitizer: Sanitizer,
     pub(super) realm: Realm,
+    pub(super) metadata: Metadata,
     /// Counts requests for which there is no route.
     pub(super) unrouted: RouteMetrics,
     servers: Vec<Arc<Server>>,
@@ -115,6 +117,7 @@ impl Snapshot {
             routes: Box::default(),
             sanitizer: Sanitizer::new(identity_header_names(&config.routes)),
             realm,
+            metadata: Metadata::of(&config),
             unrouted: ground.metrics.route(UNROUTED),
             servers,
             exchanges,

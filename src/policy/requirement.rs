@@ -35,6 +35,11 @@ impl Requirement {
         self.scopes.iter().chain(self.any_scope.first().map(ScopeRef::from)).collect()
     }
 
+    /// All scopes that it names, those of which one is enough too.
+    pub fn named_scopes(&self) -> ScopeSet {
+        self.scopes.iter().chain(self.any_scope.iter().map(ScopeRef::from)).collect()
+    }
+
     /// The claims that a verdict must remember for the rules here: those named in them, without
     /// the ones that a [`VerifiedToken`] has in fields of its own.
     pub fn claim_names(&self) -> impl Iterator<Item = &str> {

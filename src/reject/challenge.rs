@@ -44,6 +44,8 @@ pub struct ChallengeContext<'a> {
     /// What the route needs, as it is told to a caller without credential:
     /// `Requirement::challenge_scopes`.
     pub scopes: &'a ScopeSet,
+    /// Where the metadata of the resource lies (RFC 9728 §5.1): a URL of the configuration.
+    pub resource_metadata: Option<&'a str>,
     /// The scheme of the credential that was found; `None` if it did not come so far.
     pub used: Option<Scheme>,
 }
@@ -53,7 +55,7 @@ impl<'a> ChallengeContext<'a> {
     pub fn outside_routes(realm: &'a Realm) -> Self {
         static NO_SCOPES: LazyLock<ScopeSet> = LazyLock::new(ScopeSet::default);
         let accept = Accept { bearer: true, basic: false };
-        Self { realm, accept, scopes: &NO_SCOPES, used: None }
+        Self { realm, accept, scopes: &NO_SCOPES, resource_metadata: None, used: None }
     }
 }
 
@@ -152,7 +154,13 @@ impl Rejection {
         let basic = basic || refused_basic;
         // A 401 must have a challenge (RFC 9110 §15.5.2), even if nothing were accepted.
         let bearer = (bearer && !refused_basic) || !basic;
-        let bearer = bearer.then(|| bearer_line(context.realm, &self.bearer_part(context)));
+        let bearer = bearer.then(|| {
+            let line = bearer_line(context.realm, &self.bearer_part(context));
+            match context.resource_metadata {
+                Some(url) => format!("{line}, resource_metadata=\"{url}\""),
+                None => line,
+            }
+        });
         let basic = basic.then(|| basic_line(context.realm));
         // Each is printable ASCII by its parts, so none is dropped.
         bearer
@@ -254,9 +262,28 @@ mod tests {
     ) -> Vec<String> {
         let realm = "test".parse().unwrap();
         let scopes = &ScopeSet::from_claim(scopes);
-        let context = ChallengeContext { realm: &realm, accept, scopes, used };
+        let resource_metadata = None;
+        let context = ChallengeContext { realm: &realm, accept, scopes, resource_metadata, used };
         let lines = rejection.challenges(&context);
         lines.iter().map(|line| line.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn rfc9728_5_1_resource_metadata_stands_in_each_bearer_line_and_no_other() {
+        let realm = "test".parse().unwrap();
+        let scopes = &ScopeSet::from_claim("a");
+        let url = "https://api.test/.well-known/oauth-protected-resource";
+        for rejection in every_rejection() {
+            let (resource_metadata, used) = (Some(url), Some(Scheme::Bearer));
+            let accept = BOTH;
+            let context =
+                ChallengeContext { realm: &realm, accept, scopes, resource_metadata, used };
+            for line in rejection.challenges(&context) {
+                let line = line.to_str().unwrap();
+                let names_it = line.ends_with(&format!(", resource_metadata=\"{url}\""));
+                assert_eq!(names_it, line.starts_with("Bearer "), "{line}");
+            }
+        }
     }
 
     #[test]

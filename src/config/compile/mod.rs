@@ -12,6 +12,7 @@ mod identity;
 mod introspection;
 mod key_use;
 mod listener;
+mod resource;
 mod rewrite;
 mod route;
 mod server;
@@ -35,7 +36,11 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let servers = Tables::read(top, "authorization_servers", server::read);
     let upstreams = Tables::read(top, "upstreams", upstream::read);
     let clients = Tables::read(top, "clients", |name, value| client::read(name, value, &servers));
-    let tables = Names { servers: &servers, clients: &clients, upstreams: &upstreams };
+    let resources = Tables::read(top, "resources", resource::read);
+    #[rustfmt::skip]
+    let tables = Names {
+        servers: &servers, clients: &clients, upstreams: &upstreams, resources: &resources,
+    };
     let routes = route::all(top, &tables);
     let listeners = listener::all(top);
     let admin = listener::admin(top);
@@ -45,9 +50,12 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let workers = top::workers(top);
     let realm = top::realm(top);
     let checked = check::together(&servers, &clients, &routes, &listeners);
+    let addresses = resource::check_addresses(&resources);
     let (servers, upstreams, clients) =
         (servers.into_all(), upstreams.into_all(), clients.into_all());
     checked?;
+    addresses?;
+    let resources = resources.into_all()?.into_iter().map(|one| one.settings).collect();
     let routes: Vec<_> =
         routes?.into_iter().map(|route| route?.into_route()).collect::<Result<_, _>>()?;
     let listeners = listeners?.into_iter().map(|(listener, _)| listener).collect();
@@ -57,6 +65,7 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
         servers: check::with_kept_claims(servers?.into_iter().map(|one| one.settings), &routes),
         clients: clients?.into_iter().map(|one| one.settings).collect(),
         upstreams: upstreams?,
+        resources,
         routes,
         log: log?,
         caches: caches?,
@@ -72,6 +81,7 @@ struct Names<'a, 'c> {
     servers: &'a Tables<server::Server<'c>>,
     clients: &'a Tables<client::Client<'c>>,
     upstreams: &'a Tables<Upstream>,
+    resources: &'a Tables<resource::Draft<'c>>,
 }
 
 /// `[kind.NAME]` for all names, in their order. One with a mistake keeps its place, so that who

@@ -38,6 +38,7 @@ struct Rest<'c> {
     cors: Option<Cors>,
     timeouts: RouteTimeouts,
     body_max: Option<u64>,
+    resource: Option<usize>,
 }
 
 /// Every route; an `Err` inside is one that cannot even be found.
@@ -106,13 +107,17 @@ fn rest<'c>(
     let cors = table.option("cors", |value| cors::read(value, methods.unwrap_or(&MethodSet::All)));
     let timeouts = table.or("timeout", RouteTimeouts::default(), timeout::read);
     let body_max = table.option("body_max", |value| size(&value));
+    let resource = table.option("resource", |value| {
+        guard::refuse_if_public(guard, value.spot())?;
+        names.resources.find(&value)
+    });
     let (name, upstream, forward, rewrite) = (name?, upstream?, forward?, rewrite?.flatten());
     let (identity, request, response) = (identity?, request?, response?);
-    let (cors, timeouts, body_max) = (cors?, timeouts?, body_max?);
+    let (cors, timeouts, body_max, resource) = (cors?, timeouts?, body_max?, resource?);
     #[rustfmt::skip]
     let rest = Rest {
         name: Box::default(), upstream, forward, rewrite, identity, request, response, cors,
-        timeouts, body_max,
+        timeouts, body_max, resource,
     };
     Ok((name, rest))
 }
@@ -133,6 +138,7 @@ impl<'c> Draft<'c> {
         #[rustfmt::skip]
         let Rest {
             name, upstream, forward, rewrite, identity, request, response, cors, timeouts, body_max,
+            resource,
         } = rest?;
         let Guard { access, servers, opaque_server, basic_server, accept } = guard?;
         let request = request.map(|(request, _)| request).unwrap_or_default();
@@ -140,7 +146,7 @@ impl<'c> Draft<'c> {
         #[rustfmt::skip]
         let route = Route {
             name, host, path, methods, upstream, access, servers, opaque_server, basic_server,
-            accept, forward, rewrite, edits, cors, timeouts, body_max,
+            accept, forward, rewrite, edits, cors, timeouts, body_max, resource,
         };
         Ok(route)
     }

@@ -144,6 +144,10 @@ impl Story<'_> {
                 let key = (&settings.host, settings.path.as_str(), &settings.methods);
                 self.step(Mark::Yes, "route", format!("{:?}: {}", settings.name, shown(key)));
             }
+            None if matches!(self.decided, Ok(Decided::Answer(_))) => {
+                self.step(Mark::Yes, "answer", "the metadata of a resource (RFC 9728), to anybody");
+                return None;
+            }
             None => self.refused_here("route"),
         }
         self.nearest(&host, &path, taken);

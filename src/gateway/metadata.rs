@@ -1,0 +1,157 @@
+//! The metadata of protected resources (RFC 9728): made once for each configuration, and answered
+//! without a token. What they say comes from the configuration, never from a request.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE,
+};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
+use serde::Serialize;
+
+use crate::body::Body;
+use crate::config::{Config, Resource};
+use crate::oauth::ScopeSet;
+use crate::policy::Access;
+use crate::reject::Rejection;
+use crate::route::{NormalHost, NormalPath};
+
+/// All that a configuration has.
+#[derive(Debug, Default)]
+pub(super) struct Metadata(Box<[Document]>);
+
+#[derive(Debug)]
+struct Document {
+    host: Box<str>,
+    path: Box<str>,
+    json: Bytes,
+}
+
+/// RFC 9728 §2. A list without elements is left out (§3.2).
+#[derive(Serialize)]
+struct Members<'a> {
+    resource: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    authorization_servers: Vec<&'a str>,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    scopes_supported: BTreeSet<&'a str>,
+    /// The query never, and a body never (RFC 6750 §2).
+    bearer_methods_supported: [&'static str; 1],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resource_documentation: Option<&'a str>,
+}
+
+impl Metadata {
+    pub(super) fn of(config: &Config) -> Self {
+        let resources = config.resources.iter().enumerate();
+        Self(resources.map(|(index, one)| Document::of(config, index, one)).collect())
+    }
+
+    /// The document at a path: the one for this host, or else the only one that has the path, since
+    /// a proxy in front may have put another host in.
+    pub(super) fn find(&self, host: &NormalHost<'_>, path: &NormalPath<'_>) -> Option<&Bytes> {
+        let mut there = self.0.iter().filter(|document| *document.path == *path.as_str());
+        let first = there.next()?;
+        if *first.host == *host.as_str() {
+            return Some(&first.json);
+        }
+        let rest: Vec<&Document> = there.collect();
+        let of_host = rest.iter().find(|document| *document.host == *host.as_str());
+        match of_host {
+            Some(document) => Some(&document.json),
+            None => rest.is_empty().then_some(&first.json),
+        }
+    }
+
+    /// Whether there is any, so that most requests ask nothing else.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Document {
+    fn of(config: &Config, index: usize, resource: &Resource) -> Self {
+        let routes = || config.routes.iter().filter(|route| route.resource == Some(index));
+        let issuer = |index: usize| Some(config.servers.get(index)?.issuer.as_str());
+        let mut authorization_servers: Vec<&str> = Vec::new();
+        for server in routes().flat_map(|route| route.servers.iter()) {
+            if let Some(issuer) = issuer(*server)
+                && !authorization_servers.contains(&issuer)
+            {
+                authorization_servers.push(issuer);
+            }
+        }
+        let of_routes: Vec<ScopeSet> = routes()
+            .filter_map(|route| match &route.access {
+                Access::Public => None,
+                Access::Token(requirement) => Some(requirement.named_scopes()),
+            })
+            .collect();
+        let scopes_supported = match &resource.scopes {
+            Some(scopes) => scopes.iter().map(|scope| scope.as_str()).collect(),
+            None => {
+                of_routes.iter().flat_map(|scopes| scopes.iter()).map(|one| one.as_str()).collect()
+            }
+        };
+        let members = Members {
+            resource: resource.identifier.as_str(),
+            authorization_servers,
+            scopes_supported,
+            bearer_methods_supported: ["header"],
+            resource_name: resource.title.as_deref(),
+            resource_documentation: resource.documentation.as_deref(),
+        };
+        let host = NormalHost::parse(resource.identifier.authority());
+        Self {
+            host: host.map(|host| host.as_str().into()).unwrap_or_default(),
+            path: resource.identifier.metadata_path().into(),
+            // Texts and lists of texts always serialize.
+            json: serde_json::to_vec(&members).unwrap_or_default().into(),
+        }
+    }
+}
+
+/// The answer to a request for a document. Every page may read it: it is no secret, and single-page
+/// apps look for their authorization server by it.
+///
+/// # Errors
+/// 405 for what is no reading.
+pub(super) fn answer(json: &Bytes, method: &Method) -> Result<Response<Body>, Rejection> {
+    let (status, fields, body): (_, &[(HeaderName, &str)], _) = match *method {
+        Method::GET => (StatusCode::OK, FIELDS, Body::full(json.clone())),
+        Method::HEAD => (StatusCode::OK, FIELDS, Body::empty()),
+        Method::OPTIONS => (StatusCode::NO_CONTENT, PREFLIGHT, Body::empty()),
+        _ => return Err(Rejection::MethodNotAllowed(READING.into())),
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    for (name, value) in fields {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(name, value);
+        }
+    }
+    if status == StatusCode::OK {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(json.len()));
+    }
+    Ok(response)
+}
+
+const READING: &str = "GET, HEAD, OPTIONS";
+const FIELDS: &[(HeaderName, &str)] = &[
+    (CONTENT_TYPE, "application/json"),
+    (CACHE_CONTROL, "public, max-age=300"),
+    (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+];
+/// MCP clients send a header of their own, so that browsers ask first.
+const PREFLIGHT: &[(HeaderName, &str)] = &[
+    (ALLOW, READING),
+    (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+    (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+    (ACCESS_CONTROL_ALLOW_HEADERS, "*"),
+    (ACCESS_CONTROL_MAX_AGE, "300"),
+];
