@@ -1,11 +1,12 @@
 //! Protected resource metadata (RFC 9728), and the challenges that lead to it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::harness::gateway::check;
 use crate::harness::issuer::TestIssuer;
+use crate::harness::program::{Program, node, python, run};
 use crate::harness::world::{ORDERS, Setup};
-use crate::harness::{Scratch, World};
+use crate::harness::{AuthServer, Scratch, World, eventually};
 
 const PLACE: &str = "/.well-known/oauth-protected-resource/orders";
 
@@ -140,5 +141,51 @@ async fn a_resource_that_no_client_could_find_is_a_mistake() {
         let (code, text) = check(&folder, &setup.table(resources).route(&route).text()).await;
         assert_eq!(code, 2, "{resources}\n{text}");
         assert!(text.contains(expected), "{expected} in:\n{text}");
+    }
+}
+
+/// The SDKs know the address of the server, their credentials, and whom to trust with them.
+#[tokio::test]
+async fn mcp_sdks_find_the_authorization_server_by_the_metadata() {
+    let auth = AuthServer::start().await;
+    let mut mcp = Program::start(&mut node("clients/node/mcp_server.mjs"));
+    let upstream = mcp.ready().await["url"].as_str().unwrap().to_owned();
+    let table = |setup: Setup, audience: &str, resource: &str| {
+        let route = r#"path = "/mcp", access = { scopes = ["reports:read"] }, upstream = "mcp""#;
+        let setup = setup.server("main", &auth, "").upstream("mcp", &upstream, "").table(resource);
+        setup.route(&format!("{route}{audience}"))
+    };
+    let gateway = table(Setup::new(), "", "").start().await;
+    // Its own address is known now.
+    let resource = format!("{}/mcp", gateway.url());
+    let routed = format!(r#", audiences = ["{resource}"], resource = "mcp""#);
+    let named = format!("[resources.mcp]\nresource = \"{resource}\"");
+    gateway.folder().write("gateway.toml", table(Setup::new(), &routed, &named).text());
+    gateway.signal("HUP");
+    let place = "/.well-known/oauth-protected-resource/mcp";
+    eventually("the metadata", async || {
+        (gateway.get(place).send().await.status == 200).then_some(())
+    })
+    .await;
+    auth.control("/resources", json!({ "resource": resource, "like": "https://api.test/jwt" }))
+        .await;
+
+    for client in [node("clients/node/mcp_client.mjs"), python("clients/python/mcp_client.py")] {
+        let mut client = client;
+        let ca = auth.ca();
+        client.args(["--client-id", "reports", "--client-secret", "reports-secret"]);
+        client.args(["--gateway", &gateway.url(), "--issuer", &auth.issuer]);
+        client
+            .env("NODE_EXTRA_CA_CERTS", &ca)
+            .env("SSL_CERT_FILE", &ca)
+            .env("no_proxy", "127.0.0.1");
+        let (status, output, errors) = run(&mut client).await;
+        assert!(status.success(), "{status}\n{output}\n{errors}\n--- log\n{}", gateway.log());
+        let told: Value = serde_json::from_str(output.lines().last().unwrap()).unwrap();
+        let requests = told["requests"].as_array().unwrap();
+        assert_eq!(requests[0]["status"], 401, "{told}");
+        let asked = requests.iter().any(|one| one["url"].as_str().unwrap().ends_with(place));
+        assert!(asked, "it went by the challenge: {told}");
+        assert_eq!(told["tools"].as_array().unwrap().len(), 3, "{told}");
     }
 }
