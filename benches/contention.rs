@@ -96,8 +96,9 @@ impl Shared<'_> {
         }
     }
 
-    fn decide(&self, token: &Arc<VerifiedToken>) -> Permit {
-        policy::decide(self.requirement, Arc::clone(token), token.principal, self.audiences)
+    fn decide(&self, token: &Arc<VerifiedToken>, now: Now) -> Permit {
+        let (requirement, audiences) = (self.requirement, self.audiences);
+        policy::decide(requirement, Arc::clone(token), token.principal, audiences, now.unix)
             .unwrap()
     }
 
@@ -122,7 +123,7 @@ impl Shared<'_> {
         let credential = credential::extract(BEARER, &own.headers, None).unwrap();
         let Credential::Bearer(token) = credential else { panic!("the credential is a token") };
         let verified = self.recall(token, own.now);
-        let permit = self.decide(&verified);
+        let permit = self.decide(&verified, own.now);
         black_box(self.edit(own, permit.token().unwrap()));
         self.count();
     }
@@ -146,7 +147,10 @@ const STAGES: [Stage; 8] = [
         name: "recall",
         run: |shared, own| drop(shared.recall(RawToken::new(&own.token), own.now)),
     },
-    Stage { name: "decide", run: |shared, own| drop(black_box(shared.decide(&own.verified))) },
+    Stage {
+        name: "decide",
+        run: |shared, own| drop(black_box(shared.decide(&own.verified, own.now))),
+    },
     Stage {
         name: "header edits",
         run: |shared, own| drop(black_box(shared.edit(own, &own.verified))),

@@ -54,9 +54,10 @@ fn stages(criterion: &mut Criterion<ProcessorTime>) {
     first_sight(criterion, &world);
     criterion.bench_function("policy/decide", |bench| {
         let (requirement, audiences) = (world.requirement(), &world.config.servers[0].audiences);
+        let now = time::now().unix;
         bench.iter(|| {
             let token = Arc::clone(black_box(&verified));
-            policy::decide(requirement, token, verified.principal, audiences).unwrap()
+            policy::decide(requirement, token, verified.principal, audiences, now).unwrap()
         });
     });
     edits(criterion, &world, &headers, &verified);

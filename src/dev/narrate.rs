@@ -290,6 +290,7 @@ mod tests {
             R::CredentialMissing,
             R::BasicRefused,
             R::GuessedTooOften(RetryAfter::SHORTEST),
+            R::AuthenticationInsufficient(Box::default()),
             R::ScopeInsufficient(ScopeSet::default()),
             R::ClaimsInsufficient,
             R::PrincipalRefused(Principal::User),

@@ -173,7 +173,7 @@ impl Terms {
         match credential::extract(self.accept, &parts.headers, query)? {
             Credential::Bearer(token) => {
                 let token = seen.insert(self.verified(token, now).await?);
-                let permit = self.decide(requirement, token, token.principal)?;
+                let permit = self.decide(requirement, token, token.principal, now)?;
                 Ok(Admission { permit, exchanged: None })
             }
             Credential::Basic(credential) => {
@@ -182,7 +182,8 @@ impl Terms {
                 let (token, issued) = Box::pin(self.exchanged(credential, from, now)).await?;
                 // Client credentials: nobody else can have asked with this secret, whatever `sub`
                 // its token has (RFC 6749 §4.4).
-                let permit = self.decide(requirement, seen.insert(token), Principal::Client)?;
+                let permit =
+                    self.decide(requirement, seen.insert(token), Principal::Client, now)?;
                 Ok(Admission { permit, exchanged: Some(issued.authorization().clone()) })
             }
         }
@@ -225,11 +226,12 @@ impl Terms {
         requirement: &Requirement,
         token: &Arc<VerifiedToken>,
         principal: Principal,
+        now: Now,
     ) -> Result<Permit, Rejection> {
         // A token whose server is not one of the route's has no audience here.
         let audiences = self.audiences_of(token);
         let audiences = audiences.ok_or(Rejection::TokenInvalid(InvalidToken::Issuer))?;
-        policy::decide(requirement, Arc::clone(token), principal, audiences)
+        policy::decide(requirement, Arc::clone(token), principal, audiences, now.unix)
     }
 }
 

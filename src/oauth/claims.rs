@@ -171,6 +171,15 @@ impl KeptClaims {
         members.get(at).map(|(_, value)| value)
     }
 
+    /// A NumericDate (RFC 7519 §2), the fraction dropped; `None` where there is none, or another
+    /// type.
+    pub fn numeric_date(&self, name: &str) -> Option<UnixSeconds> {
+        match self.value(name)? {
+            Value::Number(number) => Some(whole_seconds(number)),
+            _ => None,
+        }
+    }
+
     /// How many there are.
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |members| members.len())

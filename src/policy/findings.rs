@@ -1,8 +1,9 @@
 //! What a route asks of a token, rule by rule: for people who want to know which one fails.
 //! [`decide`](super::decide) alone decides.
 
-use super::requirement::{ClaimRequirement, Requirement};
+use super::requirement::{AuthenticationRequirement, ClaimRequirement, Requirement};
 use super::{names_one_of, ours};
+use crate::base::time::UnixSeconds;
 use crate::oauth::{Audience, Principal, Scope, ScopeRef, VerifiedToken};
 
 /// One thing that a route asks of a token.
@@ -10,6 +11,8 @@ use crate::oauth::{Audience, Principal, Scope, ScopeRef, VerifiedToken};
 pub enum Rule<'r> {
     /// `aud` names one of these.
     Audience(&'r [Audience]),
+    /// Its user logged in like this.
+    Authentication(&'r AuthenticationRequirement),
     /// It carries this scope.
     Scope(ScopeRef<'r>),
     /// It carries one of these scopes.
@@ -37,6 +40,7 @@ pub fn findings<'r>(
     token: &VerifiedToken,
     principal: Principal,
     server_audiences: &'r [Audience],
+    now: UnixSeconds,
 ) -> Vec<Finding<'r>> {
     let audiences = ours(requirement, server_audiences);
     let held = token.scopes();
@@ -44,6 +48,10 @@ pub fn findings<'r>(
         rule: Rule::Audience(audiences),
         is_met: names_one_of(&token.audiences, audiences),
     }];
+    findings.extend(requirement.authentication.as_deref().map(|login| Finding {
+        rule: Rule::Authentication(login),
+        is_met: login.is_met_by(token, now),
+    }));
     findings.extend(
         requirement
             .scopes
@@ -71,6 +79,7 @@ pub fn findings<'r>(
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::time::Duration;
 
     use serde_json::json;
 
@@ -85,13 +94,22 @@ mod tests {
     fn a_token_is_let_in_exactly_when_all_rules_are_met() {
         let scopes = ["", "a", "b", "a b", "a b c"];
         let claims = [json!(null), json!(["it"]), json!([])];
+        let principals = [None, Some(Principal::User), Some(Principal::Client)];
+        let login = |acr: &str, max_age_s| AuthenticationRequirement {
+            acr_values: acr.split_whitespace().map(Box::from).collect(),
+            max_age: Some(Duration::from_secs(max_age_s)),
+        };
+        let logins = [None, Some(Box::new(login("", 10))), Some(Box::new(login("mfa hwk", 100)))];
+        let now = UnixSeconds::new(1000);
         let mut outcomes = [0, 0];
         for (all, any) in scopes.iter().flat_map(|all| scopes.iter().map(move |any| (all, any))) {
             for (claim, audience) in claims
                 .iter()
                 .flat_map(|claim| ["", "https://api.test", "x"].map(|aud| (claim, aud)))
             {
-                for only in [None, Some(Principal::User), Some(Principal::Client)] {
+                for (only, login) in
+                    principals.iter().flat_map(|only| logins.iter().map(|login| (*only, login)))
+                {
                     let requirement = Requirement {
                         scopes: ScopeSet::from_claim(all),
                         any_scope: any.split_whitespace().map(|one| one.parse().unwrap()).collect(),
@@ -105,16 +123,17 @@ mod tests {
                             .collect(),
                         audiences: audience.split_whitespace().map(Audience::new).collect(),
                         principal: only,
+                        authentication: login.clone(),
                     };
-                    for (held, said) in scopes
-                        .iter()
-                        .flat_map(|held| [r#"{"department":"it"}"#, "{}"].map(|said| (held, said)))
-                    {
+                    for (held, said) in scopes.iter().flat_map(|held| {
+                        [r#"{"department":"it","acr":"hwk","auth_time":980}"#, "{}"]
+                            .map(|said| (held, said))
+                    }) {
                         let token = Arc::new(token(held, said));
                         let servers = [Audience::new("https://api.test")];
-                        let of = findings(&requirement, &token, Principal::User, &servers);
+                        let of = findings(&requirement, &token, Principal::User, &servers, now);
                         let is_met = of.iter().all(|finding| finding.is_met);
-                        let decided = decide(&requirement, token, Principal::User, &servers);
+                        let decided = decide(&requirement, token, Principal::User, &servers, now);
                         assert_eq!(is_met, decided.is_ok(), "{requirement:?} {held} {said}");
                         outcomes[usize::from(is_met)] += 1;
                     }

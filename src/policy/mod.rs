@@ -23,11 +23,12 @@ mod requirement;
 
 use std::sync::Arc;
 
+use crate::base::time::UnixSeconds;
 use crate::oauth::{Audience, Audiences, Principal, VerifiedToken};
 use crate::reject::{InvalidToken, Rejection};
 
 pub use findings::{Finding, Rule, findings};
-pub use requirement::{ClaimRequirement, Requirement};
+pub use requirement::{AuthenticationRequirement, ClaimRequirement, Requirement};
 
 /// `access` of a route.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,16 +76,23 @@ pub fn admit(access: &Access) -> Result<Permit, Rejection> {
 /// Cost: 18 ns ±5 % for one scope (benches/hot_path).
 ///
 /// # Errors
-/// The first that fails of: audience (401: the token is not for us at all), scopes, claims,
-/// principal (403).
+/// The first that fails of: audience (401: the token is not for us at all), the user's login (401:
+/// another one is needed), scopes, claims, principal (403).
 pub fn decide(
     requirement: &Requirement,
     token: Arc<VerifiedToken>,
     principal: Principal,
     server_audiences: &[Audience],
+    now: UnixSeconds,
 ) -> Result<Permit, Rejection> {
     if !names_one_of(&token.audiences, ours(requirement, server_audiences)) {
         return Err(Rejection::TokenInvalid(InvalidToken::Audience));
+    }
+    if let Some(authentication) = &requirement.authentication
+        && !authentication.is_met_by(&token, now)
+    {
+        let step_up = Box::new(requirement.step_up(authentication, token.scopes()));
+        return Err(Rejection::AuthenticationInsufficient(step_up));
     }
     if !requirement.is_met_by_scopes(token.scopes()) {
         return Err(Rejection::ScopeInsufficient(requirement.needed_beside(token.scopes())));
@@ -118,10 +126,11 @@ fn names_one_of(audiences: &Audiences, ours: &[Audience]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::time::UnixSeconds;
     use crate::oauth::{
         Claims, Issuer, Plaintext, RawToken, ScopeSet, ServerId, TokenKind, TokenTexts, Validity,
     };
+
+    const NOW: UnixSeconds = UnixSeconds::new(1000);
 
     pub(super) fn token(scopes: &str, claims: &str) -> VerifiedToken {
         VerifiedToken {
@@ -151,7 +160,7 @@ mod tests {
 
     /// `"allowed"`, or the reason and for scopes those that are named.
     fn outcome(requirement: &Requirement, token: VerifiedToken, server: &[Audience]) -> String {
-        match decide(requirement, Arc::new(token), Principal::User, server) {
+        match decide(requirement, Arc::new(token), Principal::User, server, NOW) {
             Ok(permit) => {
                 assert!(permit.token().is_some());
                 "allowed".to_owned()
@@ -200,7 +209,7 @@ mod tests {
             let requirement = requirement(all, any);
             let server = &audiences("https://api.test");
             let refused =
-                decide(&requirement, Arc::new(token(held, "{}")), Principal::User, server);
+                decide(&requirement, Arc::new(token(held, "{}")), Principal::User, server, NOW);
             let Err(Rejection::ScopeInsufficient(named)) = refused else { panic!("{refused:?}") };
             let asked = token(&named.to_string(), "{}");
             assert_eq!(outcome(&requirement, asked, server), "allowed", "{named}");
@@ -282,13 +291,15 @@ mod tests {
         ] {
             let requirement = Requirement { principal: only, ..requirement("read", "") };
             // What the token itself says does not count beside what the credential was.
-            let outcome = decide(&requirement, Arc::new(token("read", "{}")), principal, &server);
+            let outcome =
+                decide(&requirement, Arc::new(token("read", "{}")), principal, &server, NOW);
             let holder = outcome.map(|permit| permit.holder().unwrap().1);
             let refused = Rejection::PrincipalRefused(principal);
             assert_eq!(holder, is_let_in.then_some(principal).ok_or(refused), "{only:?}");
         }
         let requirement = Requirement { principal: Some(User), ..requirement("read", "") };
-        let lacking = decide(&requirement, Arc::new(token("", "{}")), Client, &server).map(drop);
+        let lacking =
+            decide(&requirement, Arc::new(token("", "{}")), Client, &server, NOW).map(drop);
         assert!(matches!(lacking, Err(Rejection::ScopeInsufficient(_))), "scopes come first");
     }
 

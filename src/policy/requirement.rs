@@ -1,8 +1,12 @@
 //! What a route's `access` and `audiences` ask for, and whether scopes and claims meet it.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
+use crate::base::time::UnixSeconds;
 use crate::oauth::{Audience, HeldScopes, Principal, Scope, ScopeRef, ScopeSet, VerifiedToken};
+use crate::reject::StepUp;
 
 /// What a token must carry.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,10 +17,38 @@ pub struct Requirement {
     pub any_scope: Vec<Scope>,
     /// Each of these claims with one of its values.
     pub claims: Vec<ClaimRequirement>,
+    /// How the user must have logged in; `None`: no such rule.
+    pub authentication: Option<Box<AuthenticationRequirement>>,
     /// In place of the authorization server's; empty: the server's hold.
     pub audiences: Vec<Audience>,
     /// For these alone; `None`: for users and clients.
     pub principal: Option<Principal>,
+}
+
+/// `acr_values` and `max_age`: how strongly, and how long ago, the user logged in (RFC 9470).
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AuthenticationRequirement {
+    /// `acr` must be one of these, the preferred first; empty: no such rule.
+    pub acr_values: Vec<Box<str>>,
+    /// `auth_time` must not be longer ago.
+    pub max_age: Option<Duration>,
+}
+
+impl AuthenticationRequirement {
+    /// Whether a token says that its user logged in like that. One that says nothing does not meet
+    /// it, nor one that says it in another type.
+    pub(super) fn is_met_by(&self, token: &VerifiedToken, now: UnixSeconds) -> bool {
+        let acr = token.claims.value(ACR).and_then(Value::as_str);
+        let is_strong = self.acr_values.is_empty()
+            || acr.is_some_and(|acr| self.acr_values.iter().any(|one| **one == *acr));
+        is_strong && self.max_age.is_none_or(|max_age| is_within(token, max_age, now))
+    }
+}
+
+fn is_within(token: &VerifiedToken, max_age: Duration, now: UnixSeconds) -> bool {
+    // A login to come, by a server whose clock is ahead, was not long ago.
+    let is_recent = |login| now.since(login).is_none_or(|age| age <= max_age);
+    token.claims.numeric_date(AUTH_TIME).is_some_and(is_recent)
 }
 
 /// `claims = { department = ["it"] }`: a claim and the values of which it must have one.
@@ -43,7 +75,9 @@ impl Requirement {
     /// The claims that a verdict must remember for the rules here: those named in them, without
     /// the ones that a [`VerifiedToken`] has in fields of its own.
     pub fn claim_names(&self) -> impl Iterator<Item = &str> {
-        self.claims.iter().map(|claim| &*claim.name).filter(|name| !FIELDS.contains(name))
+        let of_login = self.authentication.iter().flat_map(|_| [ACR, AUTH_TIME]);
+        let named = self.claims.iter().map(|claim| &*claim.name);
+        named.filter(|name| !FIELDS.contains(name)).chain(of_login)
     }
 
     /// Whether `held` has all of `scopes`, and one of `any_scope` if there is such a rule.
@@ -58,6 +92,20 @@ impl Requirement {
     pub(super) fn needed_beside(&self, held: HeldScopes<'_>) -> ScopeSet {
         let of_any = self.one_of_any(held).or_else(|| self.any_scope.first());
         self.scopes.iter().chain(of_any.map(ScopeRef::from)).collect()
+    }
+
+    /// What a caller is told whose user must log in anew: the scopes too if the token lacks one of
+    /// those as well (RFC 9470 §3).
+    pub(super) fn step_up(
+        &self,
+        authentication: &AuthenticationRequirement,
+        held: HeldScopes<'_>,
+    ) -> StepUp {
+        StepUp {
+            acr_values: authentication.acr_values.join(" ").into(),
+            max_age_s: authentication.max_age.map(|max_age| max_age.as_secs()),
+            scopes: (!self.is_met_by_scopes(held)).then(|| self.needed_beside(held)),
+        }
     }
 
     fn one_of_any(&self, held: HeldScopes<'_>) -> Option<&Scope> {
@@ -108,6 +156,9 @@ const fn is_scalar(value: &Value) -> bool {
     }
 }
 
+/// OpenID Connect Core §2, and RFC 9470 §6.1 and §6.2 for access tokens and introspection.
+const ACR: &str = "acr";
+const AUTH_TIME: &str = "auth_time";
 const ISS: &str = "iss";
 const SUB: &str = "sub";
 const CLIENT_ID: &str = "client_id";

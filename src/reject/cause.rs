@@ -105,6 +105,17 @@ pub enum InvalidToken {
     Unjudgeable,
 }
 
+/// How a user must have logged in for a request (RFC 9470 §3).
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct StepUp {
+    /// `acr_values`, in the order of preference, a blank between two. Empty: whichever.
+    pub acr_values: Box<str>,
+    /// `max_age`, in seconds.
+    pub max_age_s: Option<u64>,
+    /// The scopes that are needed, if the token lacks one of those as well.
+    pub scopes: Option<ScopeSet>,
+}
+
 /// An authorization server that could not be asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Outage {

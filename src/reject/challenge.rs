@@ -7,13 +7,13 @@
 //! * No credential, no error (RFC 6750 §3.1). Basic knows no error at all (RFC 7617 §2).
 //! * What is written is a checked realm, checked scopes and constants: nothing of the request.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
 use http::HeaderValue;
 
-use super::{MalformedCredential, Rejection};
+use super::{MalformedCredential, Rejection, StepUp};
 use crate::oauth::ScopeSet;
 
 /// Which credentials a route takes: its `accept`.
@@ -140,6 +140,7 @@ enum BearerPart<'a> {
     Nothing,
     Error(&'static str, &'static str),
     InsufficientScope(&'a ScopeSet),
+    StepUp(&'a StepUp, &'static str),
 }
 
 impl Rejection {
@@ -176,6 +177,7 @@ impl Rejection {
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
             | Self::BasicRefused
+            | Self::AuthenticationInsufficient(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_) => true,
@@ -202,6 +204,9 @@ impl Rejection {
         if self.scheme(context) == Some(Scheme::Basic) {
             return BearerPart::Scope(context.scopes);
         }
+        if let Self::AuthenticationInsufficient(step_up) = self {
+            return BearerPart::StepUp(step_up, self.error_description().unwrap_or_default());
+        }
         if let Self::ScopeInsufficient(needed) = self {
             return BearerPart::InsufficientScope(needed);
         }
@@ -227,6 +232,23 @@ fn bearer_line(realm: &Realm, part: &BearerPart<'_>) -> String {
         BearerPart::Scope(_) | BearerPart::Nothing => format!("Bearer realm={realm}"),
         BearerPart::Error(code, description) => {
             format!("Bearer realm={realm}, error=\"{code}\", error_description=\"{description}\"")
+        }
+        BearerPart::StepUp(step_up, description) => {
+            let StepUp { acr_values, max_age_s, scopes } = step_up;
+            let mut line = format!(
+                "Bearer realm={realm}, error=\"insufficient_user_authentication\", \
+                 error_description=\"{description}\""
+            );
+            if !acr_values.is_empty() {
+                let _ = write!(line, ", acr_values=\"{acr_values}\"");
+            }
+            if let Some(max_age) = max_age_s {
+                let _ = write!(line, ", max_age=\"{max_age}\"");
+            }
+            if let Some(scopes) = scopes {
+                let _ = write!(line, ", scope=\"{scopes}\"");
+            }
+            line
         }
         BearerPart::InsufficientScope(scopes) => {
             format!("Bearer realm={realm}, error=\"insufficient_scope\", scope=\"{scopes}\"")

@@ -32,6 +32,7 @@ impl fmt::Display for Rejection {
             | Self::TokenInvalid(_)
             | Self::BasicRefused
             | Self::GuessedTooOften(_)
+            | Self::AuthenticationInsufficient(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)

@@ -18,7 +18,8 @@ use crate::oauth::{Principal, ScopeSet};
 
 pub use cause::{
     Bound, InvalidToken, MalformedCredential, MalformedRequest, Outage, OutageCause,
-    OwnClientCause, OwnClientFailure, PreflightRefusal, RetryAfter, Unsupported, UpstreamFailure,
+    OwnClientCause, OwnClientFailure, PreflightRefusal, RetryAfter, StepUp, Unsupported,
+    UpstreamFailure,
 };
 pub use challenge::{Accept, ChallengeContext, InvalidRealm, Realm, Scheme};
 pub use response::{AnswerForm, RespondContext};
@@ -51,6 +52,8 @@ pub enum Rejection {
     BasicRefused,
     /// Too many pairs of key and secret from one address were wrong (RFC 6749 §10.10).
     GuessedTooOften(RetryAfter),
+    /// The user must log in anew, or more strongly (RFC 9470 §3).
+    AuthenticationInsufficient(Box<StepUp>),
     /// The scopes the route requires, for the challenge.
     ScopeInsufficient(ScopeSet),
     /// A claim is not what the route requires; more scope would not help.
@@ -85,9 +88,10 @@ impl Rejection {
                 Bound::Header => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             },
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
-            Self::CredentialMissing | Self::TokenInvalid(_) | Self::BasicRefused => {
-                StatusCode::UNAUTHORIZED
-            }
+            Self::CredentialMissing
+            | Self::TokenInvalid(_)
+            | Self::BasicRefused
+            | Self::AuthenticationInsufficient(_) => StatusCode::UNAUTHORIZED,
             Self::GuessedTooOften(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
@@ -124,6 +128,7 @@ impl Rejection {
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
             | Self::BasicRefused
+            | Self::AuthenticationInsufficient(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
@@ -133,12 +138,13 @@ impl Rejection {
         }
     }
 
-    /// The error code of RFC 6750 §3.1, where one fits.
+    /// The error code of RFC 6750 §3.1 or RFC 9470 §3, where one fits.
     pub const fn error_code(&self) -> Option<&'static str> {
         match self {
             Self::CredentialMalformed(_) => Some("invalid_request"),
             Self::TokenInvalid(_) => Some("invalid_token"),
             Self::ScopeInsufficient(_) => Some("insufficient_scope"),
+            Self::AuthenticationInsufficient(_) => Some("insufficient_user_authentication"),
             // Missing: §3.1 wants no code. Claims, principal: no code fits, and more scope would not
             // help. Basic has no error parameter at all (RFC 7617 §2).
             Self::CredentialMissing
@@ -202,6 +208,7 @@ impl Rejection {
             | Self::TokenInvalid(_)
             | Self::BasicRefused
             | Self::GuessedTooOften(_)
+            | Self::AuthenticationInsufficient(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
@@ -216,7 +223,8 @@ impl Rejection {
             Self::CredentialMissing
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
-            | Self::BasicRefused => GrpcStatus::Unauthenticated,
+            | Self::BasicRefused
+            | Self::AuthenticationInsufficient(_) => GrpcStatus::Unauthenticated,
             Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
@@ -297,6 +305,8 @@ mod tests {
         let request = Some("invalid_request");
         let token = Some("invalid_token");
         let lacking = Some("insufficient_scope");
+        let stronger = Some("insufficient_user_authentication");
+        let step_up = || Box::new(StepUp { acr_values: "mfa pwd".into(), max_age_s: Some(60), scopes: None });
         let scopes = ScopeSet::from_claim("orders:read");
         let hidden = ScopeSet::from_claim("hidden:scope");
         vec![
@@ -339,6 +349,7 @@ mod tests {
             (R::TokenInvalid(T::Unjudgeable),          401, "token_unjudgeable",             token,   debug, 16, None),
             (R::BasicRefused,                          401, "basic_refused",                 None,    debug, 16, None),
             (R::GuessedTooOften(RetryAfter::SHORTEST), 429, "guessed_too_often",             None,    debug, 14, Some(1)),
+            (R::AuthenticationInsufficient(step_up()), 401, "authentication_insufficient",   stronger, debug, 16, None),
             (R::ScopeInsufficient(scopes),             403, "scope_insufficient",            lacking, debug, 7,  None),
             (R::ClaimsInsufficient,                    403, "claims_insufficient",           None,    debug, 7,  None),
             (R::PrincipalRefused(Principal::User),     403, "principal_user",                None,    debug, 7,  None),
@@ -413,8 +424,8 @@ mod tests {
     #[test]
     fn rfc6750_3_a_description_keeps_to_its_characters() {
         for rejection in every_rejection() {
-            let needed =
-                matches!(rejection.error_code(), Some("invalid_request" | "invalid_token"));
+            let code = rejection.error_code();
+            let needed = code.is_some_and(|code| code != "insufficient_scope");
             assert_eq!(rejection.error_description().is_some(), needed, "{rejection:?}");
             let text = rejection.error_description().unwrap_or_default();
             let allowed = |byte| matches!(byte, 0x20..=0x21 | 0x23..=0x5B | 0x5D..=0x7E);

@@ -49,6 +49,7 @@ impl Rejection {
             Self::BasicRefused => "basic_refused",
             Self::GuessedTooOften(_) => "guessed_too_often",
             Self::ScopeInsufficient(_) => "scope_insufficient",
+            Self::AuthenticationInsufficient(_) => "authentication_insufficient",
             Self::ClaimsInsufficient => "claims_insufficient",
             Self::PrincipalRefused(Principal::User) => "principal_user",
             Self::PrincipalRefused(Principal::Client) => "principal_client",
@@ -102,6 +103,7 @@ impl Rejection {
             | Self::CredentialMalformed(_)
             | Self::BasicRefused
             | Self::GuessedTooOften(_)
+            | Self::AuthenticationInsufficient(_)
             | Self::ScopeInsufficient(_)
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
@@ -151,6 +153,10 @@ impl Rejection {
                 "The credential is good but lacks a scope that this needs; the scope member lists \
                  all that are needed. Ask the authorization server for a token with them."
             }
+            Self::AuthenticationInsufficient(_) => {
+                "The token is good, but its user did not log in as this needs: too long ago, or not \
+                 strongly enough. Send the user to log in again as the WWW-Authenticate field says."
+            }
             Self::ClaimsInsufficient => {
                 "The credential is good, but who it speaks for may not do this; other scopes would \
                  not help."
@@ -183,12 +189,12 @@ impl Rejection {
     }
 
     /// `error_description` of the challenge (RFC 6750 §3): within %x20-21 / %x23-5B / %x5D-7E. It
-    /// is there for the codes `invalid_request` and `invalid_token`; `insufficient_scope` is told
-    /// by `scope` itself.
+    /// is there for each code but `insufficient_scope`, which is told by `scope` itself.
     pub const fn error_description(&self) -> Option<&'static str> {
         match self {
             Self::CredentialMalformed(what) => Some(what.description()),
             Self::TokenInvalid(why) => Some(why.description()),
+            Self::AuthenticationInsufficient(_) => Some("a different login of the user is needed"),
             Self::RequestMalformed(_)
             | Self::RouteUnknown
             | Self::MethodNotAllowed(_)

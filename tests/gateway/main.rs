@@ -51,6 +51,7 @@ mod resource_metadata;
 mod route_headers;
 mod scopes_and_claims;
 mod shipped;
+mod step_up;
 mod streams;
 mod timeouts;
 mod token_command;

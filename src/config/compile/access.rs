@@ -3,8 +3,9 @@
 use crate::config::problem::Told;
 use crate::config::reader::{Form, Value, all};
 use crate::config::table::Table;
+use crate::config::value::{Zero, duration};
 use crate::oauth::{Scope, ScopeSet};
-use crate::policy::{Access, ClaimRequirement, Requirement};
+use crate::policy::{Access, AuthenticationRequirement, ClaimRequirement, Requirement};
 
 /// `access`; `audiences` and `principal` come from beside it.
 pub(super) fn read(value: Value<'_>) -> Result<Access, Told> {
@@ -31,8 +32,14 @@ fn requirement(table: &mut Table<'_>) -> Result<Requirement, Told> {
     let scopes = table.option("scopes", scope_set);
     let any_scope = table.option("any_scope", scopes_in_order);
     let claims = table.option("claims", claims);
+    let acr_values = table.or("acr_values", Vec::new(), acr_values);
+    let max_age = table.option("max_age", |value| duration(&value, Zero::Refused));
     let (scopes, any_scope, claims) = (scopes?, any_scope?, claims?);
-    if scopes.is_none() && any_scope.is_none() && claims.is_none() {
+    let (acr_values, max_age) = (acr_values?, max_age?);
+    let authentication = (!acr_values.is_empty() || max_age.is_some())
+        .then(|| Box::new(AuthenticationRequirement { acr_values, max_age }));
+    let asks_for_nothing = scopes.is_none() && any_scope.is_none() && claims.is_none();
+    if asks_for_nothing && authentication.is_none() {
         let what = "it asks for nothing, so any token would pass";
         return Err(table.lacks(&["scopes", "any_scope", "claims"], what, ACCESS));
     }
@@ -40,6 +47,7 @@ fn requirement(table: &mut Table<'_>) -> Result<Requirement, Told> {
         scopes: scopes.unwrap_or_default(),
         any_scope: any_scope.unwrap_or_default(),
         claims: claims.unwrap_or_default(),
+        authentication,
         audiences: Vec::new(),
         principal: None,
     })
@@ -53,6 +61,20 @@ fn scopes_in_order(value: Value<'_>) -> Result<Vec<Scope>, Told> {
         }
     }
     Ok(before)
+}
+
+/// They stand in a challenge, between quotes and with a blank between two.
+fn acr_values(value: Value<'_>) -> Result<Vec<Box<str>>, Told> {
+    let write = "write acr_values = [\"urn:example:mfa\"], the preferred one first";
+    value.each(write, |value| {
+        value.parse(write, |text| {
+            let is_allowed = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\');
+            match !text.is_empty() && text.bytes().all(is_allowed) {
+                true => Ok(Box::from(text)),
+                false => Err("an acr is printable ASCII without blanks, quotes and backslashes"),
+            }
+        })
+    })
 }
 
 fn claims(value: Value<'_>) -> Result<Vec<ClaimRequirement>, Told> {

@@ -135,7 +135,7 @@ pub(super) fn with_kept_claims(
 
 fn claims(route: &Route) -> impl Iterator<Item = &str> {
     let rules = match &route.access {
-        Access::Token(requirement) => Some(requirement.claims.iter().map(|claim| &*claim.name)),
+        Access::Token(requirement) => Some(requirement.claim_names()),
         Access::Public => None,
     };
     rules.into_iter().flatten().chain(route.edits.identity_claims())

@@ -3,7 +3,7 @@
 use super::step::{Mark, Step};
 use crate::base::time::{self, UnixSeconds};
 use crate::oauth::{Audience, Audiences, Principal, RawToken, TokenKind, VerifiedToken};
-use crate::policy::{Requirement, Rule, findings};
+use crate::policy::{AuthenticationRequirement, Requirement, Rule, findings};
 use crate::reject::{InvalidToken, Rejection};
 use crate::verify::{Check, JwtReading, Reading, read};
 
@@ -156,7 +156,7 @@ pub(super) fn rules(
         let why = Rejection::TokenInvalid(InvalidToken::Issuer);
         return vec![no("issuer", why.detail())];
     };
-    let found = findings(requirement, token, principal, audiences).into_iter();
+    let found = findings(requirement, token, principal, audiences, time::now().unix).into_iter();
     let mut steps: Vec<Step> = found
         .map(|finding| {
             let (what, detail) = asked(finding.rule, token, principal);
@@ -184,6 +184,14 @@ fn asked(rule: Rule<'_>, token: &VerifiedToken, principal: Principal) -> (&'stat
                 Audiences::MeantForUs => "given out for this gateway".to_owned(),
             };
             ("audience", format!("{aud}; it must name one of: {}", ours.join(", ")))
+        }
+        Rule::Authentication(AuthenticationRequirement { acr_values, max_age }) => {
+            let acr = (!acr_values.is_empty())
+                .then(|| format!("acr is one of {}", acr_values.join(", ")));
+            let age =
+                max_age.map(|max_age| format!("auth_time is at most {} s ago", max_age.as_secs()));
+            let told: Vec<String> = acr.into_iter().chain(age).collect();
+            ("login", told.join(", "))
         }
         Rule::Scope(scope) => ("scope", scope.to_string()),
         Rule::AnyScope(scopes) => {
