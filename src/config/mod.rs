@@ -20,6 +20,7 @@ mod table;
 pub mod tls;
 mod tree;
 mod unknown;
+mod upgrade;
 mod upstream;
 mod value;
 
@@ -49,6 +50,7 @@ pub use server::{
     JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
 };
 pub use source::Source;
+pub use upgrade::Upgrade;
 pub use upstream::{
     Balance, Ejection, Endpoint, EndpointAddress, EndpointProtocol, HashKey, Health, Retries,
     Upstream, UpstreamLimits, UpstreamTimeouts, UpstreamTls,
@@ -185,6 +187,8 @@ pub struct Route {
     pub body_max: Option<u64>,
     /// The resource that it is a part of. Index into [`Config::resources`].
     pub resource: Option<usize>,
+    /// Which other protocols a connection may be handed over to; absent: none.
+    pub upgrade: Option<Upgrade>,
 }
 
 /// `[resources.NAME]`: a protected resource that says what it is (RFC 9728).
@@ -230,6 +234,7 @@ impl Route {
             timeouts,
             body_max,
             resource,
+            upgrade,
         } = self;
         *upstream == other.upstream
             && *access == other.access
@@ -244,6 +249,7 @@ impl Route {
             && *timeouts == other.timeouts
             && *body_max == other.body_max
             && *resource == other.resource
+            && *upgrade == other.upgrade
     }
 }
 

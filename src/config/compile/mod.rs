@@ -18,6 +18,7 @@ mod route;
 mod server;
 mod timeout;
 mod top;
+mod upgrade;
 mod upstream;
 
 use super::problem::Told;

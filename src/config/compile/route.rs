@@ -4,13 +4,13 @@ use http::{HeaderName, Method};
 
 use super::constant::{self, Way};
 use super::guard::{self, Guard};
-use super::{Names, cors, identity, rewrite, timeout};
+use super::{Names, cors, identity, rewrite, timeout, upgrade};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::{Form, Value};
 use crate::config::table::Table;
 use crate::config::value::size;
-use crate::config::{Forward, Route, RouteTimeouts};
+use crate::config::{Forward, Route, RouteTimeouts, Upgrade};
 use crate::headers::{ConstantEdits, Cors, EditPlan};
 use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite};
 
@@ -39,6 +39,7 @@ struct Rest<'c> {
     timeouts: RouteTimeouts,
     body_max: Option<u64>,
     resource: Option<usize>,
+    upgrade: Option<Upgrade>,
 }
 
 /// Every route; an `Err` inside is one that cannot even be found.
@@ -111,13 +112,18 @@ fn rest<'c>(
         guard::refuse_if_public(guard, value.spot())?;
         names.resources.find(&value)
     });
+    let upgrade = table.option("upgrade", |value| {
+        let upstream = upstream.as_ref().ok().and_then(|index| names.upstreams.good(*index));
+        upgrade::read(value, guard, upstream)
+    });
     let (name, upstream, forward, rewrite) = (name?, upstream?, forward?, rewrite?.flatten());
     let (identity, request, response) = (identity?, request?, response?);
-    let (cors, timeouts, body_max, resource) = (cors?, timeouts?, body_max?, resource?);
+    let (cors, timeouts, body_max) = (cors?, timeouts?, body_max?);
+    let (resource, upgrade) = (resource?, upgrade?);
     #[rustfmt::skip]
     let rest = Rest {
         name: Box::default(), upstream, forward, rewrite, identity, request, response, cors,
-        timeouts, body_max, resource,
+        timeouts, body_max, resource, upgrade,
     };
     Ok((name, rest))
 }
@@ -138,7 +144,7 @@ impl<'c> Draft<'c> {
         #[rustfmt::skip]
         let Rest {
             name, upstream, forward, rewrite, identity, request, response, cors, timeouts, body_max,
-            resource,
+            resource, upgrade,
         } = rest?;
         let Guard { access, servers, opaque_server, basic_server, accept } = guard?;
         let request = request.map(|(request, _)| request).unwrap_or_default();
@@ -146,7 +152,7 @@ impl<'c> Draft<'c> {
         #[rustfmt::skip]
         let route = Route {
             name, host, path, methods, upstream, access, servers, opaque_server, basic_server,
-            accept, forward, rewrite, edits, cors, timeouts, body_max, resource,
+            accept, forward, rewrite, edits, cors, timeouts, body_max, resource, upgrade,
         };
         Ok(route)
     }

@@ -287,6 +287,14 @@ fn in_routes() {
         (ROUTE, "path = \"/o\"\nresponse_headers.set = { access-control-allow-origin = \"*\" }\n", "access-control-allow-origin", "routes[0].response_headers.set.access-control-allow-origin: a browser would heed"),
         (ROUTE, "path = \"/o\"\nresponse_headers.set = { transfer-encoding = \"gzip\" }\n", "transfer-encoding", "routes[0].response_headers.set.transfer-encoding: this header belongs to one connection"),
         (ROUTE, "path = \"/o\"\nscopes = [\"a\"]\n", "scopes", "routes[0].scopes: unknown key `scopes`"),
+        (ROUTE, "path = \"/o\"\nupgrade = {}\n", "{}", "routes[0].upgrade: `protocols` is missing"),
+        (ROUTE, "path = \"/o\"\nupgrade = { protocols = [] }\n", "[]", "routes[0].upgrade.protocols: an empty list"),
+        (ROUTE, "path = \"/o\"\nupgrade = { protocols = [\"*\"] }\n", "\"*\"", "routes[0].upgrade.protocols[0]: not the name of one protocol"),
+        (ROUTE, "path = \"/o\"\nupgrade = { protocols = [\"h2c\"] }\n", "\"h2c\"", "routes[0].upgrade.protocols[0]: requests would travel in it"),
+        (ROUTE, "path = \"/o\"\nupgrade = { protocols = [\"HTTP/2\"] }\n", "\"HTTP/2\"", "routes[0].upgrade.protocols[0]: requests would travel in it"),
+        (ROUTE, "path = \"/o\"\nupgrade = { protocols = [\"websocket\", \"WebSocket\"] }\n", "\"WebSocket\"", "routes[0].upgrade.protocols[1]: this protocol is already"),
+        (ROUTE, "path = \"/o\"\nupgrade = { protocols = [\"websocket\"], idle_timeout = \"0\" }\n", "\"0\"", "routes[0].upgrade.idle_timeout: it cannot be zero"),
+        (ENDPOINTS, "endpoints = [\"h2c://127.0.0.1:9000\"]\n[[routes]]\npath = \"/w\"\nupstream = \"orders\"\naccess = \"public\"\nupgrade = { protocols = [\"websocket\"] }\n", "{ protocols = [\"websocket\"] }", "routes[0].upgrade: an endpoint of its upstream speaks HTTP/2 alone"),
         (ROUTE, "path = \"/o\"\nidentity_headers = {}\n", "{}", "routes[0].identity_headers: an empty table"),
         (ROUTE, "path = \"/o\"\nidentity_headers = { \"x y\" = \"sub\" }\n", "\"x y\"", "routes[0].identity_headers.x y: not a header name"),
         (ROUTE, "path = \"/o\"\nidentity_headers = { Authorization = \"sub\" }\n", "Authorization", "routes[0].identity_headers.Authorization: this header has a meaning of its own"),
@@ -324,6 +332,7 @@ fn in_access() {
         (ACCESS, "access = \"public\"\nprincipal = \"user\"\n", "\"user\"", "routes[0].principal: a public route checks no token"),
         (ACCESS, "access = \"public\"\naccept = [\"basic\"]\n", "[\"basic\"]", "routes[0].accept: a public route checks no token"),
         (ACCESS, "access = \"public\"\naudiences = [\"a\"]\n", "[\"a\"]", "routes[0].audiences: a public route checks no token"),
+        (ACCESS, "access = \"public\"\nupgrade = { protocols = [\"websocket\"], ends_with_token = false }\n", "false", "routes[0].upgrade.ends_with_token: a public route checks no token"),
         (ACCESS, "access = \"public\"\nidentity_headers = { x-a = \"sub\" }\n", "{ x-a = \"sub\" }", "routes[0].identity_headers: a public route checks no token"),
     ]);
 }

@@ -132,6 +132,7 @@ fn two_routes_have_the_same_terms_if_only_what_they_are_found_by_differs() {
         &format!("{rest}\nforward = \"none\""),
         &format!("{rest}\ntimeout = \"3s\""),
         &format!("{rest}\nbody_max = \"1KiB\""),
+        &format!("{rest}\nupgrade = {{ protocols = [\"websocket\"] }}"),
         &format!("{rest}\nidentity_headers = {{ \"x-user\" = \"sub\" }}"),
     ] {
         assert!(!has_terms_of_the_first(&format!("path = \"/x\"\n{other}")), "{other}");
