@@ -46,6 +46,7 @@ pub mod headers;
 pub mod config;
 pub mod telemetry;
 pub mod body;
+pub mod tunnel;
 pub mod outbound;
 // Floor 3: async shells around pure cores.
 pub mod verify;

@@ -12,6 +12,7 @@ use super::connections::ConnectionMetrics;
 use super::families::{BOUNDS, Counters, Family, Members};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
+use super::upgrades::{UpgradeFamilies, UpgradeMetrics};
 use super::upstreams::{UpstreamEvents, UpstreamFamilies};
 use crate::base::per_thread::PerThread;
 
@@ -29,6 +30,7 @@ pub struct Metrics {
     requests: RequestFamilies,
     connections: ConnectionMetrics,
     upstreams: UpstreamFamilies,
+    upgrades: UpgradeFamilies,
     process: ProcessFamilies,
 }
 
@@ -221,6 +223,7 @@ impl Metrics {
         let requests = RequestFamilies::new(&registry);
         let connections = ConnectionMetrics::new(&registry);
         let upstreams = UpstreamFamilies::new(&registry);
+        let upgrades = UpgradeFamilies::new(&registry);
         let process = ProcessFamilies::new(&registry);
         Self {
             registry,
@@ -234,6 +237,7 @@ impl Metrics {
             requests,
             connections,
             upstreams,
+            upgrades,
             process,
         }
     }
@@ -262,6 +266,11 @@ impl Metrics {
     /// The numbers about the route of that name.
     pub fn route(&self, name: &str) -> RouteMetrics {
         self.requests.route(name)
+    }
+
+    /// The numbers about what the connections of the route of that name become.
+    pub fn upgrades(&self, route: &str) -> UpgradeMetrics {
+        self.upgrades.route(route)
     }
 
     /// The numbers about the upstream of that name.

@@ -13,8 +13,10 @@ mod stamp;
 #[cfg(test)]
 mod testing;
 mod upstreams;
+pub mod upgrades;
 
 pub use connections::{ConnectionEnd, ConnectionMetrics};
 pub use metrics::{CacheKind, CallOutcome, Endpoint, Metrics, ServerMetrics};
 pub use requests::{Outcome, RouteMetrics, UpstreamMetrics};
+pub use upgrades::{UpgradeEnd, UpgradeMetrics};
 pub use upstreams::{RetryOutcome, RetryReason, UpstreamEvents};
