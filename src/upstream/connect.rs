@@ -71,17 +71,32 @@ impl Protocol {
     }
 }
 
+/// What a new connection is for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Purpose {
+    /// Requests, in whichever version the other side prefers.
+    Requests,
+    /// A switch of protocols, which HTTP/2 does not have (RFC 9113 §8.6).
+    Switch,
+}
+
 /// Connects, handshakes included, until `deadline`. Nothing of a request has been sent when this
 /// fails.
 pub(super) async fn connect(
     target: &Target,
+    purpose: Purpose,
     deadline: Instant,
 ) -> Result<(Stream, Protocol), UpstreamFailure> {
     let plain = open(&target.address, deadline).await?;
     match &target.security {
         Security::Plain(protocol) => Ok((Stream::Plain(plain), *protocol)),
         Security::Tls(connector, name) => {
-            let handshake = connector.connect(name.clone(), plain);
+            let handshake = match purpose {
+                Purpose::Requests => connector.connect(name.clone(), plain),
+                Purpose::Switch => {
+                    connector.with_alpn(vec![b"http/1.1".to_vec()]).connect(name.clone(), plain)
+                }
+            };
             let stream = match timeout_at(deadline, handshake).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => {

@@ -4,10 +4,11 @@
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
 use http::uri::Scheme;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
+use super::connect::Purpose;
 use super::pool::{InFlight, Line, Pool};
 use super::{Upstream, WorkerIndex, later, message, stream};
 use crate::body::Body;
@@ -26,7 +27,7 @@ impl Upstream {
         match self.begin(worker, request, key, timeouts) {
             Ok(Begun { sent, pooled, deadline }) => Either::Left(sent.then(move |sent| {
                 if let Some(slot) = pooled {
-                    self.report(worker, slot, &sent);
+                    self.report(worker, slot, sent.as_ref().map(Response::status));
                 }
                 self.settle(worker, sent, deadline)
             })),
@@ -133,11 +134,11 @@ impl Upstream {
         mut exchange: InFlight,
         deadline: Instant,
     ) -> Sent {
-        let opened = self.open(worker, &mut exchange, deadline).await;
+        let opened = self.open(worker, &mut exchange, Purpose::Requests, deadline).await;
         let line = opened.map_err(Unanswered::Blameless)?;
         let slot = exchange.slot();
         let sent = self.send(worker, line, request, exchange, deadline).await;
-        self.report(worker, slot, &sent);
+        self.report(worker, slot, sent.as_ref().map(Response::status));
         sent
     }
 
@@ -167,11 +168,14 @@ impl Upstream {
     ///
     /// The slot is still the member's although the exchange may be over: it is given to another
     /// one only when a request comes to this worker, and none can before this one goes on.
-    fn report(&self, worker: WorkerIndex, slot: usize, sent: &Sent) {
-        let has_failed = match sent {
-            Ok(response) => {
-                self.settings.eject.server_errors && response.status().is_server_error()
-            }
+    pub(super) fn report(
+        &self,
+        worker: WorkerIndex,
+        slot: usize,
+        answered: Result<StatusCode, &Unanswered>,
+    ) {
+        let has_failed = match answered {
+            Ok(status) => self.settings.eject.server_errors && status.is_server_error(),
             Err(Unanswered::Failed(_)) => true,
             Err(Unanswered::Unsent(_) | Unanswered::Blameless(_)) => return,
         };
@@ -239,7 +243,7 @@ impl Unanswered {
         }
     }
 
-    fn failure(self) -> UpstreamFailure {
+    pub(super) fn failure(self) -> UpstreamFailure {
         match self {
             Self::Unsent(_) => UpstreamFailure::Reset,
             Self::Failed(failure) | Self::Blameless(failure) => failure,

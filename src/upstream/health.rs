@@ -12,7 +12,7 @@ use http::header::{HOST, USER_AGENT};
 use http::{Request, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{Protocol, connect};
+use super::connect::{Protocol, Purpose, connect};
 use super::http1::Link;
 use super::member::Member;
 use super::pool::InFlight;
@@ -80,7 +80,7 @@ impl Upstream {
         };
         let request = Request::get(&*settings.path).header(HOST, host).header(USER_AGENT, AGENT);
         let request = request.body(Body::empty()).ok()?;
-        let (stream, protocol) = connect(&member.target, deadline).await.ok()?;
+        let (stream, protocol) = connect(&member.target, Purpose::Requests, deadline).await.ok()?;
         let exchange = InFlight::of_a_check(Instant::now(), settings.timeout);
         let sent = match protocol {
             Protocol::Http1 => Link::start(stream).send(request, exchange, deadline).await,

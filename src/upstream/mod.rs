@@ -49,6 +49,7 @@ mod roster;
 mod slots;
 mod stream;
 mod tend;
+mod upgrade;
 
 use std::fmt;
 use std::sync::Arc;
@@ -76,6 +77,7 @@ use roster::Roster;
 pub use crate::config::tls::TlsError as UpstreamError;
 pub use member::MemberState;
 pub use tend::tend;
+pub use upgrade::{Switched, Switching, switch};
 
 /// Which of the threads that serve requests this is, counted from zero.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::{Instant, timeout_at};
 
-use super::connect::{Protocol, connect};
+use super::connect::{Protocol, Purpose, connect};
 use super::http1::Link;
 use super::member::Member;
 use super::pool::{InFlight, Line, Pool};
@@ -36,6 +36,7 @@ impl Upstream {
         &self,
         worker: WorkerIndex,
         exchange: &mut InFlight,
+        purpose: Purpose,
         deadline: Instant,
     ) -> Result<Line, UpstreamFailure> {
         let pool = self.pools.get(worker.get()).ok_or(UpstreamFailure::Busy)?;
@@ -44,7 +45,12 @@ impl Upstream {
         loop {
             let slot = exchange.slot();
             let member = pool.member(slot).ok_or(UpstreamFailure::Refused)?;
-            let opening = self.open_to(worker, pool, slot, &member, deadline);
+            let opening = async {
+                match purpose {
+                    Purpose::Requests => self.open_to(worker, pool, slot, &member, deadline).await,
+                    Purpose::Switch => self.open_for_a_switch(&member, deadline).await,
+                }
+            };
             let NotOpened { failure, blame } = match Box::pin(opening).await {
                 Ok(line) => return Ok(line),
                 Err(not_opened) => not_opened,
@@ -61,7 +67,9 @@ impl Upstream {
             let other = pool.other_than(&tried, exchange, now).ok_or(failure)?;
             self.roster.events.retried(RetryReason::Unreachable, RetryOutcome::Sent);
             exchange.move_to(other);
-            if let Some(line) = pool.take(other, now) {
+            if purpose == Purpose::Requests
+                && let Some(line) = pool.take(other, now)
+            {
                 return Ok(line);
             }
         }
@@ -79,10 +87,7 @@ impl Upstream {
     ) -> Result<Line, NotOpened> {
         let whole = later(Instant::now(), self.settings.timeouts.connect);
         let by = |blame| move |failure| NotOpened { failure, blame };
-        let blame = |failure| match failure {
-            UpstreamFailure::TimedOut if deadline < whole => by(Blame::Nobody)(failure),
-            failure => by(Blame::Member)(failure),
-        };
+        let blame = |failure| NotOpened::of(failure, deadline, whole);
         let deadline = deadline.min(whole);
         let expected = member.target.security.protocol().or_else(|| pool.spoke(slot));
         let opening = match member.opening.get(worker.get()) {
@@ -97,7 +102,8 @@ impl Upstream {
         {
             return Ok(line);
         }
-        let (stream, protocol) = connect(&member.target, deadline).await.map_err(blame)?;
+        let (stream, protocol) =
+            connect(&member.target, Purpose::Requests, deadline).await.map_err(blame)?;
         match protocol {
             Protocol::Http1 => {
                 pool.speaks_http1(slot);
@@ -113,6 +119,32 @@ impl Upstream {
                 Ok(Line::Http2(sender))
             }
         }
+    }
+
+    /// Opens one that no other request gets.
+    async fn open_for_a_switch(
+        &self,
+        member: &Member,
+        deadline: Instant,
+    ) -> Result<Line, NotOpened> {
+        let whole = later(Instant::now(), self.settings.timeouts.connect);
+        let blame = |failure| NotOpened::of(failure, deadline, whole);
+        let opened = connect(&member.target, Purpose::Switch, deadline.min(whole)).await;
+        match opened.map_err(blame)? {
+            (stream, Protocol::Http1) => Ok(Line::Http1(Link::start(stream))),
+            // It speaks HTTP/2 alone, or chose what it was not offered.
+            (_, Protocol::Http2) => {
+                Err(NotOpened { failure: UpstreamFailure::Refused, blame: Blame::Nobody })
+            }
+        }
+    }
+}
+
+impl NotOpened {
+    /// A connection that failed, with the time that it had and the time that it may take.
+    fn of(failure: UpstreamFailure, deadline: Instant, whole: Instant) -> Self {
+        let is_cut_short = failure == UpstreamFailure::TimedOut && deadline < whole;
+        Self { failure, blame: if is_cut_short { Blame::Nobody } else { Blame::Member } }
     }
 }
 

@@ -20,7 +20,8 @@ use super::{Malformed, RESPONSE_FIELDS_MAX, RESPONSE_HEAD_MAX};
 pub(super) enum Answer {
     /// Not yet a head.
     Partial,
-    /// An interim answer of that many bytes (RFC 9110 §15.2): none but `100` is of use.
+    /// An interim answer of that many bytes (RFC 9110 §15.2): none but `100` is of use. 101 is not
+    /// among them: no other answer follows it in HTTP.
     Interim(StatusCode, usize),
     Final(Head),
 }
@@ -71,12 +72,8 @@ pub(super) fn read(
         _ => return Err(Malformed),
     };
     let status = StatusCode::from_u16(parsed.code.ok_or(Malformed)?).map_err(|_| Malformed)?;
-    if status.is_informational() {
-        // RFC 9110 §7.8: we asked for no other protocol.
-        return match status {
-            StatusCode::SWITCHING_PROTOCOLS => Err(Malformed),
-            _ => Ok(Answer::Interim(status, bytes)),
-        };
+    if status.is_informational() && status != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(Answer::Interim(status, bytes));
     }
     let copied = if input.len() <= COPY_MAX { input.len() } else { bytes };
     let copy = Bytes::copy_from_slice(input.get(..copied).unwrap_or_default());
@@ -175,7 +172,11 @@ impl Reading {
     fn framing(&self, method: &Method, status: StatusCode) -> Result<Framing, Malformed> {
         let is_bodiless = *method == Method::HEAD
             || status == StatusCode::NO_CONTENT
-            || status == StatusCode::NOT_MODIFIED;
+            || status == StatusCode::NOT_MODIFIED
+            || status == StatusCode::SWITCHING_PROTOCOLS;
+        if status == StatusCode::SWITCHING_PROTOCOLS && !self.is_http11 {
+            return Err(Malformed);
+        }
         match (self.is_chunked, self.length) {
             (true, Some(_)) => Err(Malformed),
             _ if is_bodiless => Ok(Framing::Length(0)),
@@ -262,7 +263,8 @@ mod tests {
             ("GET", "1.1 200 OK\r\nconnection: close\r\nconnection: keep-alive", Some((200, UntilClose, false, ""))),
             ("GET", "1.1 200 OK\r\nconnection: x-a, close\r\nx-a: b", Some((200, UntilClose, false, "connection=x-a, close|x-a=b"))),
             ("GET", "1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2", Some((200, Length(2), false, "content-length=2"))),
-            ("GET", "1.1 101 Switching Protocols\r\nupgrade: x", None),
+            ("GET", "1.1 101 Switching Protocols\r\nupgrade: x\r\ncontent-length: 9", Some((101, Length(0), true, "upgrade=x|content-length=9"))),
+            ("GET", "1.0 101 Switching Protocols\r\nupgrade: x", None),
             ("GET", "1.0 200 OK\r\ntransfer-encoding: chunked", None),
             ("GET", "1.1 200 OK\r\ntransfer-encoding: gzip", None),
             ("GET", "1.1 200 OK\r\ntransfer-encoding: gzip, chunked", None),

@@ -150,6 +150,11 @@ impl Download {
         &self.content
     }
 
+    /// Everything that came behind the head: another protocol's bytes.
+    pub(super) fn into_rest(mut self) -> Bytes {
+        self.inbox.take(usize::MAX)
+    }
+
     /// Whether the answer is over and nothing came behind it.
     pub(super) fn is_over(&self) -> bool {
         self.content.is_over() && self.inbox.is_empty()

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::task::coop::unconstrained;
@@ -33,6 +33,7 @@ use crate::upstream::connect::Stream;
 use crate::upstream::message::prepare_http1;
 use crate::upstream::patience::Patience;
 use crate::upstream::pool::InFlight;
+use crate::upstream::upgrade::{Switched, Switching};
 use crate::upstream::{Unanswered, later};
 
 /// A connection that carries one exchange at a time.
@@ -88,14 +89,56 @@ impl Link {
     /// not take room in the future of every caller.
     pub(in crate::upstream) fn send(
         mut self: Box<Self>,
-        mut request: Request<Body>,
+        request: Request<Body>,
         exchange: InFlight,
         deadline: Instant,
     ) -> impl Future<Output = Result<Response<Body>, Unanswered>> {
+        let mut patience = self.begin(request, exchange, deadline);
+        async move {
+            match poll_fn(|cx| self.poll_answered(&mut patience, cx)).await {
+                // RFC 9110 §7.8: we asked for no other protocol.
+                Ok((head, _)) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                    Err(Unanswered::Failed(UpstreamFailure::Malformed))
+                }
+                Ok((head, fields)) => Ok(self.answer(head, fields)),
+                Err(failure) => Err(self.unanswered(&failure)),
+            }
+        }
+    }
+
+    /// Sends a request for another protocol and waits for the head of its answer. Whatever that
+    /// is, the connection carries no other request: what came before it and behind it may belong
+    /// to either protocol.
+    pub(in crate::upstream) async fn switch(
+        mut self: Box<Self>,
+        request: Request<Body>,
+        exchange: InFlight,
+        deadline: Instant,
+    ) -> Result<Switching, Unanswered> {
+        let mut patience = self.begin(request, exchange, deadline);
+        match poll_fn(|cx| self.poll_answered(&mut patience, cx)).await {
+            Ok((head, fields)) if head.status == StatusCode::SWITCHING_PROTOCOLS => {
+                let malformed = Unanswered::Failed(UpstreamFailure::Malformed);
+                self.switched().map(|it| Switching::Agreed(fields, it)).ok_or(malformed)
+            }
+            Ok((mut head, fields)) => {
+                head.keeps = false;
+                Ok(Switching::Declined(self.answer(head, fields)))
+            }
+            Err(failure) => Err(self.unanswered(&failure)),
+        }
+    }
+
+    fn begin(
+        &mut self,
+        mut request: Request<Body>,
+        exchange: InFlight,
+        deadline: Instant,
+    ) -> Patience {
         prepare_http1(&mut request);
         self.used = exchange.started();
         self.idle = exchange.idle();
-        let mut patience = Patience::new(request.body().watch(), self.used, deadline);
+        let patience = Patience::new(request.body().watch(), self.used, deadline);
         self.upload.begin(&request);
         self.wait.until(match self.upload.is_asking() {
             true => patience.asking_until(self.used),
@@ -103,12 +146,15 @@ impl Link {
         });
         self.request = Some(request.into_parts());
         self.exchange = Some(exchange);
-        async move {
-            match poll_fn(|cx| self.poll_answered(&mut patience, cx)).await {
-                Ok((head, fields)) => Ok(self.answer(head, fields)),
-                Err(failure) => Err(self.unanswered(&failure)),
-            }
-        }
+        patience
+    }
+
+    /// The connection, as another protocol's; `None` if the answer came before the request was
+    /// sent.
+    fn switched(self: Box<Self>) -> Option<Switched> {
+        let Self { stream, upload, download, exchange, .. } = *self;
+        let exchange = exchange.filter(|_| upload.is_over())?;
+        Some(Switched::new(stream, download.into_rest(), exchange))
     }
 
     /// Whether an idle connection may be used: it is open, nothing has come over it unasked, and
