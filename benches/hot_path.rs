@@ -168,6 +168,7 @@ fn counting(criterion: &mut Criterion<ProcessorTime>, metrics: &Metrics) {
 /// A line of the access log in each format, without the write that some 40 lines share.
 fn access_line(criterion: &mut Criterion<ProcessorTime>, world: &World, verified: &VerifiedToken) {
     let line = Line {
+        upgrade: None,
         request_id: &HeaderValue::from_static("0123456789abcdef0123456789abcdef"),
         peer: Peer::Ip("192.0.2.1:4711".parse().unwrap()),
         client: Some("192.0.2.1".parse().unwrap()),

@@ -45,6 +45,8 @@ struct RouteStatus {
     scopes: Vec<String>,
     any_scope: Vec<String>,
     claims: Vec<Box<str>>,
+    /// Connections that became another protocol's and are open, where the route allows that.
+    upgrades_open: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -81,7 +83,11 @@ impl Status {
                     .map(|refused| Refused { at: refused.at.get(), why: refused.why }),
             },
             connections: gateway.metrics().connections().open().get(),
-            routes: config.routes.iter().map(|route| RouteStatus::of(route, config)).collect(),
+            routes: config
+                .routes
+                .iter()
+                .map(|route| RouteStatus::of(route, config, gateway))
+                .collect(),
             authorization_servers: snapshot.servers().iter().map(|one| one.status()).collect(),
             clients: snapshot.clients().iter().map(|client| client.status()).collect(),
             upstreams: snapshot.upstreams().map(|upstream| UpstreamStatus::of(upstream)).collect(),
@@ -91,7 +97,9 @@ impl Status {
 }
 
 impl RouteStatus {
-    fn of(route: &crate::config::Route, config: &crate::config::Config) -> Self {
+    fn of(route: &crate::config::Route, config: &crate::config::Config, gateway: &Gateway) -> Self {
+        let upgrades = |_| gateway.metrics().upgrades(&route.name).open();
+        let upgrades_open = route.upgrade.as_ref().map(upgrades);
         let upstream = config.upstreams.get(route.upstream).map(|upstream| upstream.name.clone());
         let name = route.name.clone();
         match &route.access {
@@ -102,6 +110,7 @@ impl RouteStatus {
                 scopes: Vec::new(),
                 any_scope: Vec::new(),
                 claims: Vec::new(),
+                upgrades_open,
             },
             Access::Token(requirement) => Self {
                 name,
@@ -110,6 +119,7 @@ impl RouteStatus {
                 scopes: requirement.scopes.iter().map(|scope| scope.to_string()).collect(),
                 any_scope: requirement.any_scope.iter().map(ToString::to_string).collect(),
                 claims: requirement.claims.iter().map(|claim| claim.name.clone()).collect(),
+                upgrades_open,
             },
         }
     }

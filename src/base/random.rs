@@ -1,4 +1,4 @@
-//! Chance, for what is only to be spread: nothing that is secret or must be unique.
+//! Chance, for what is to be spread or fresh: nothing that is secret.
 
 use aws_lc_rs::rand;
 
@@ -9,4 +9,10 @@ pub fn byte() -> u8 {
     let filled = rand::fill(&mut byte);
     let [byte] = byte;
     if filled.is_ok() { byte } else { 0 }
+}
+
+/// Sixteen random bytes; `None` where the system has none.
+pub fn nonce() -> Option<[u8; 16]> {
+    let mut nonce = [0; 16];
+    rand::fill(&mut nonce).ok().map(|()| nonce)
 }

@@ -11,6 +11,7 @@ use http::{
 };
 
 use super::Connection;
+use super::handover::Handover;
 use super::holding::Holding;
 use super::route::Route;
 use super::snapshot::Snapshot;
@@ -20,7 +21,7 @@ use crate::body::{Body, BodyEnd, RequestWatch};
 use crate::headers::{Reader, Trust, grpc_timeout};
 use crate::oauth::{RawToken, VerifiedToken};
 use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme, Unsupported};
-use crate::telemetry::access_log::Line;
+use crate::telemetry::access_log::{Line, Upgraded};
 
 /// A request on its way.
 pub(super) struct Context<'a> {
@@ -115,6 +116,10 @@ impl<'a> Context<'a> {
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
         let status = response.status();
         let served_as = self.served_as;
+        if let Some(handover) = response.extensions().get::<Handover>() {
+            handover.keep(self.pending(status, served_as, took));
+            return response;
+        }
         self.logging(response, status, served_as, took)
     }
 
@@ -183,17 +188,27 @@ impl<'a> Context<'a> {
         reason: &'static str,
         head: Duration,
     ) -> Response<Body> {
-        let Some((target, client)) = self.logged else {
-            let Some(route) = self.route.filter(|_| self.limit.is_some()).map(Arc::clone) else {
-                return response;
-            };
-            return response.map(|body| {
-                body.on_end(move |end| {
-                    route.overdue(end);
-                })
-            });
-        };
-        let pending = PendingLine {
+        let limited = self.route.filter(|_| self.limit.is_some()).map(Arc::clone);
+        if let Some(pending) = self.pending(status, reason, head) {
+            return response.map(|body| body.on_end(move |end| pending.write(end)));
+        }
+        let Some(route) = limited else { return response };
+        response.map(|body| {
+            body.on_end(move |end| {
+                route.overdue(end);
+            })
+        })
+    }
+
+    /// The line of the access log that is to be written in the end, if there is to be one.
+    fn pending(
+        self,
+        status: StatusCode,
+        reason: &'static str,
+        head: Duration,
+    ) -> Option<PendingLine> {
+        let (target, client) = self.logged?;
+        Some(PendingLine {
             request_id: self.request_id,
             peer: self.connection.peer,
             client,
@@ -205,13 +220,12 @@ impl<'a> Context<'a> {
             reason,
             started: self.now.instant,
             head,
-        };
-        response.map(|body| body.on_end(move |end| pending.write(end)))
+        })
     }
 }
 
 /// A line of the access log whose answer is still being sent.
-struct PendingLine {
+pub(super) struct PendingLine {
     request_id: HeaderValue,
     peer: Peer,
     client: Option<IpAddr>,
@@ -227,9 +241,18 @@ struct PendingLine {
 
 impl PendingLine {
     fn write(&self, end: BodyEnd) {
+        let overdue = self.route.as_deref().and_then(|route| route.overdue(end));
+        self.write_with(overdue.unwrap_or(self.reason), end.bytes, None);
+    }
+
+    /// Writes it for a connection that switched protocols.
+    pub(super) fn write_upgraded(&self, sent_bytes: u64, upgraded: Upgraded) {
+        self.write_with(self.reason, sent_bytes, Some(upgraded));
+    }
+
+    fn write_with(&self, reason: &str, sent_bytes: u64, upgrade: Option<Upgraded>) {
         let route = self.route.as_deref();
         let upstream = route.and_then(|route| route.upstream.as_ref());
-        let overdue = route.and_then(|route| route.overdue(end));
         Line {
             request_id: &self.request_id,
             peer: self.peer,
@@ -238,13 +261,14 @@ impl PendingLine {
             path: self.target.path(),
             route: route.map_or("-", |route| route.name()),
             status: self.status,
-            reason: overdue.unwrap_or(self.reason),
+            reason,
             token: self.token.as_deref(),
             required: route.filter(|route| !route.is_public()).map(|route| route.asked()),
             upstream: upstream.map_or("-", |(upstream, _)| &upstream.settings().name),
             head: self.head,
             total: time::instant().saturating_duration_since(self.started),
-            sent_bytes: end.bytes,
+            sent_bytes,
+            upgrade,
         }
         .write();
     }
@@ -293,6 +317,7 @@ fn log_unparsed(rejection: &Rejection, connection: &Connection, request_id: &Hea
         head: Duration::ZERO,
         total: Duration::ZERO,
         sent_bytes: 0,
+        upgrade: None,
     }
     .write();
 }

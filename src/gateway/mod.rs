@@ -6,11 +6,13 @@ mod context;
 mod departure;
 mod entry;
 mod explain;
+mod handover;
 mod holding;
 mod linger;
 mod metadata;
 mod route;
 mod snapshot;
+mod upgrade;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,13 +21,14 @@ use std::time::Instant;
 use arc_swap::ArcSwap;
 use futures_util::FutureExt as _;
 use futures_util::future::{Either, ready};
-use http::header::{ALLOW, CACHE_CONTROL};
+use http::header::{ALLOW, CACHE_CONTROL, CONNECTION};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
 pub use connection::{Connection, Worker};
 pub use explain::{Explanation, Mark, Outcome, Sent, Step};
+pub use handover::{Handover, Upgrade};
 pub use route::{Admission, Route, Terms};
 pub use snapshot::{BuildError, Snapshot};
 
@@ -33,6 +36,7 @@ use self::context::Context;
 use self::departure::{Departure, Rewrite};
 use self::entry::Entry;
 use self::snapshot::Ground;
+use self::upgrade::Asking;
 use crate::base::time;
 use crate::body::{Body, RequestWatch};
 use crate::config::Config;
@@ -157,7 +161,8 @@ impl Gateway {
     }
 
     /// Answers one request: by the upstream if it may go there, by a refusal if not. An answer that
-    /// came while the request's body was still being sent has its [`RequestWatch`] with it.
+    /// came while the request's body was still being sent has its [`RequestWatch`] with it, and one
+    /// that switches protocols its [`Handover`].
     ///
     /// Why not an `async fn`: it would have room for the request twice, whole and in parts, and
     /// hyper moves each future about before it begins.
@@ -170,6 +175,7 @@ impl Gateway {
         let mut body = Some(body);
         async move {
             let snapshot = connection.worker.hold().current(&self.snapshot);
+            let leaves = upgrade::must_close(&parts);
             let mut context = Context::new(&snapshot, connection, &parts, time::now());
             let served = serve(&mut context, &mut parts, &mut body).await;
             let unfinished = context.sending.take().filter(RequestWatch::is_streaming);
@@ -182,6 +188,9 @@ impl Gateway {
             }
             if let Some(watch) = unfinished {
                 response.extensions_mut().insert(watch);
+            }
+            if leaves && response.status() != StatusCode::SWITCHING_PROTOCOLS {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             response
         }
@@ -213,14 +222,24 @@ async fn serve(
     parts: &mut request::Parts,
     body: &mut Option<Incoming>,
 ) -> Result<Response<Body>, Rejection> {
+    let asking = Asking::read(parts)?;
     let departure = match decide(context, parts).await? {
         Decision::Answer(response) => return Ok(response),
         Decision::Onward(departure) => departure,
     };
+    let wanted = asking.wanted(departure.route, parts, body.as_ref())?;
     let sent = {
         let request = departure.request(context, parts, body)?;
         context.sending = Some(request.body().watch());
-        forward(context, departure.route, &departure.permit, request)
+        let Departure { route, permit, .. } = &departure;
+        match wanted {
+            None => Either::Left(forward(context, route, permit, request)),
+            // Boxed: few requests come here, and all futures would be as large.
+            Some(protocol) => {
+                let asked = (asking, protocol);
+                Either::Right(Box::pin(upgrade::switch(context, (route, permit), request, asked)))
+            }
+        }
     };
     let response = sent.await?;
     if let Some((client, token)) = &departure.own

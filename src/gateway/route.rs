@@ -8,9 +8,9 @@ use http::{HeaderValue, request};
 
 use super::connection::Connection;
 use super::snapshot::{CountedUpstream, Snapshot};
-use crate::base::time::Now;
+use crate::base::time::{Now, UnixSeconds};
 use crate::body::{BodyEnd, BodyError, BodyOutcome};
-use crate::config::{self, Forward, RouteTimeouts};
+use crate::config::{self, Forward, RouteTimeouts, Upgrade};
 use crate::credential::{self, Accept, BasicCredential, Credential};
 use crate::grant::{BasicExchange, Issued, OwnClient, OwnToken};
 use crate::headers::{Cors, EditPlan};
@@ -46,6 +46,8 @@ pub struct Terms {
     pub(super) body_max: Option<u64>,
     /// Where the metadata of its resource lies (RFC 9728).
     pub(super) resource_metadata: Option<Box<str>>,
+    /// What its connections may become.
+    pub(super) upgrade: Option<Upgrade>,
     pub(super) upstream: Option<CountedUpstream>,
 }
 
@@ -71,6 +73,9 @@ pub struct Admission {
 
 impl Route {
     pub(super) fn new(name: &str, terms: Arc<Terms>, snapshot: &Snapshot) -> Self {
+        if terms.upgrade.is_some() {
+            snapshot.metrics().upgrades(name); // so that they are there before the first one
+        }
         Self { metrics: snapshot.metrics().route(name), terms }
     }
 
@@ -131,6 +136,7 @@ impl Terms {
                 let resource = snapshot.config().resources.get(index)?;
                 Some(resource.identifier.metadata_url().into())
             }),
+            upgrade: settings.upgrade.clone(),
             upstream: snapshot.upstream(settings.upstream),
         }
     }
@@ -143,6 +149,12 @@ impl Terms {
     /// The scopes that a challenge of this route names.
     pub(super) fn asked(&self) -> &ScopeSet {
         &self.asked
+    }
+
+    /// The `exp` of a token that opened this route, without the skew that verdicts allow.
+    pub(super) fn end_of(&self, token: &VerifiedToken) -> Option<UnixSeconds> {
+        let skew = self.verifier.server(token.server)?.settings().clock_skew;
+        token.validity.until().map(|until| until.minus(skew))
     }
 
     /// Whether no credential is looked at.

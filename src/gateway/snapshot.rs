@@ -168,6 +168,12 @@ impl Snapshot {
         self.upstreams.iter().map(|(upstream, _)| upstream)
     }
 
+    /// Whether any of its routes lets a connection become a WebSocket.
+    pub fn allows_websocket(&self) -> bool {
+        let upgrades = self.config.routes.iter().filter_map(|route| route.upgrade.as_ref());
+        upgrades.into_iter().any(config::Upgrade::allows_websocket)
+    }
+
     /// The caches of verdicts.
     pub fn caches(&self) -> &TokenCaches {
         &self.shared.caches

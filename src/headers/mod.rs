@@ -24,5 +24,5 @@ pub use forwarded::{Announcement, Caller, Pseudonym, Scheme, announce_prefix, cl
 pub use grpc_timeout::grpc_timeout;
 pub use max_forwards::{MaxForwards, spend};
 pub use sanitize::{Sanitizer, Trust, folded, is_spelling_of, response_trailers};
-pub use upgrade::{InvalidProtocol, Protocol, may_leave_http};
+pub use upgrade::{InvalidProtocol, Protocol, may_leave_http, offers_to_leave};
 pub use websocket::{ExpectedAccept, begin_handshake};

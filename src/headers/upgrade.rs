@@ -87,7 +87,12 @@ impl Protocol {
 /// `h2c` is left aside: it is offered by the way, by clients that go on in HTTP/1.1 as they began,
 /// and RFC 9113 §3.1 has taken it back.
 pub fn may_leave_http(headers: &HeaderMap) -> bool {
-    members(headers, UPGRADE).any(|member| !member.eq_ignore_ascii_case(b"h2c"))
+    headers.get_all(UPGRADE).iter().any(|value| offers_to_leave(value.as_bytes()))
+}
+
+/// The same of one line of `Upgrade`.
+pub fn offers_to_leave(value: &[u8]) -> bool {
+    split(value).any(|member| !member.eq_ignore_ascii_case(b"h2c"))
 }
 
 fn names_upgrade(headers: &HeaderMap) -> bool {
@@ -95,8 +100,11 @@ fn names_upgrade(headers: &HeaderMap) -> bool {
 }
 
 fn members(headers: &HeaderMap, name: http::HeaderName) -> impl Iterator<Item = &[u8]> {
-    let values = headers.get_all(name).into_iter();
-    let members = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    headers.get_all(name).into_iter().flat_map(|value| split(value.as_bytes()))
+}
+
+fn split(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let members = value.split(|byte| *byte == b',');
     members.map(<[u8]>::trim_ascii).filter(|member| !member.is_empty())
 }
 

@@ -21,6 +21,8 @@ pub enum MalformedRequest {
     Framing,
     /// A value that begins or ends with a blank, over HTTP/2 (RFC 9113 §8.2.1).
     Field,
+    /// A body beside a switch of protocols: where one ends and the other begins has two readings.
+    Upgrade,
 }
 
 /// Why a page of another site may not send a request (Fetch, CORS-preflight fetch).
@@ -41,6 +43,8 @@ pub enum Unsupported {
     Expectation,
     /// A transfer coding other than `chunked` (501).
     TransferCoding,
+    /// A protocol that a stream of HTTP/2 cannot become here (501).
+    Protocol,
 }
 
 /// A bound that a request went over.

@@ -78,7 +78,9 @@ impl Rejection {
             Self::RouteUnknown => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotSupported(what) => match what {
-                Unsupported::Connect | Unsupported::TransferCoding => StatusCode::NOT_IMPLEMENTED,
+                Unsupported::Connect | Unsupported::TransferCoding | Unsupported::Protocol => {
+                    StatusCode::NOT_IMPLEMENTED
+                }
                 Unsupported::Expectation => StatusCode::EXPECTATION_FAILED,
             },
             Self::Misdirected => StatusCode::MISDIRECTED_REQUEST,
@@ -316,11 +318,13 @@ mod tests {
             (R::RequestMalformed(M::Target),           400, "target_malformed",              None,    debug, 13, None),
             (R::RequestMalformed(M::Framing),          400, "framing_malformed",             None,    debug, 13, None),
             (R::RequestMalformed(M::Field),            400, "field_malformed",               None,    debug, 13, None),
+            (R::RequestMalformed(M::Upgrade),          400, "upgrade_malformed",             None,    debug, 13, None),
             (R::RouteUnknown,                          404, "route_unknown",                 None,    debug, 12, None),
             (R::MethodNotAllowed("GET, HEAD".into()),  405, "method_not_allowed",            None,    debug, 12, None),
             (R::NotSupported(N::Connect),              501, "connect_not_supported",         None,    debug, 12, None),
             (R::NotSupported(N::Expectation),          417, "expectation_not_supported",     None,    debug, 12, None),
             (R::NotSupported(N::TransferCoding),       501, "transfer_coding_not_supported", None,    debug, 12, None),
+            (R::NotSupported(N::Protocol),             501, "protocol_not_supported",        None,    debug, 12, None),
             (R::Misdirected,                           421, "misdirected",                   None,    debug, 14, None),
             (R::TooLarge(Bound::Body),                 413, "body_too_large",                None,    debug, 8,  None),
             (R::TooLarge(Bound::Target),               414, "target_too_large",              None,    debug, 8,  None),

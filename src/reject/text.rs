@@ -22,6 +22,7 @@ impl Rejection {
                 MalformedRequest::Target => "target_malformed",
                 MalformedRequest::Framing => "framing_malformed",
                 MalformedRequest::Field => "field_malformed",
+                MalformedRequest::Upgrade => "upgrade_malformed",
             },
             Self::RouteUnknown => "route_unknown",
             Self::MethodNotAllowed(_) => "method_not_allowed",
@@ -29,6 +30,7 @@ impl Rejection {
                 Unsupported::Connect => "connect_not_supported",
                 Unsupported::Expectation => "expectation_not_supported",
                 Unsupported::TransferCoding => "transfer_coding_not_supported",
+                Unsupported::Protocol => "protocol_not_supported",
             },
             Self::Misdirected => "misdirected",
             Self::TooLarge(bound) => match bound {
@@ -129,6 +131,7 @@ impl Rejection {
                 Unsupported::Connect => "CONNECT is not served: this is no tunnel.",
                 Unsupported::Expectation => "The only expectation that can be met is 100-continue.",
                 Unsupported::TransferCoding => "The only transfer coding that is read is chunked.",
+                Unsupported::Protocol => "This path cannot be opened with this protocol.",
             },
             Self::Misdirected => {
                 "The certificate of this connection does not cover this host; open another one."
@@ -253,6 +256,7 @@ impl MalformedRequest {
             Self::Field => {
                 "The value of a field begins or ends with a blank (RFC 9113 section 8.2.1)."
             }
+            Self::Upgrade => "A request that asks to switch protocols must not have a body.",
         }
     }
 }

@@ -16,11 +16,13 @@ use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::{Service, service_fn};
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::cork::Corked;
+use super::door::Door;
 use super::heads::Heads;
 use super::misconduct::misconduct;
 use super::pace::StreamExecutor;
@@ -33,7 +35,7 @@ use super::watchdog::{Expiry, Watchdog};
 use super::watched::{Busy, Watched};
 use crate::body::RequestWatch;
 use crate::config::ListenerLimits;
-use crate::gateway::{Connection, Gateway};
+use crate::gateway::{Connection, Gateway, Handover, Upgrade};
 use crate::telemetry::ConnectionEnd;
 
 /// What a connection needs besides its bytes.
@@ -70,11 +72,17 @@ impl Served {
         let Self { gateway, connection, limits, phase } = self;
         let activity = Arc::new(Activity::default());
         let streams = StreamExecutor::new(limits.idle_timeout);
-        let door = Arc::new(Door { gateway, connection });
+        let streams_phase = (protocol == Protocol::Http2).then(|| phase.clone());
+        let door = Arc::new(Door::new(gateway, connection, streams_phase));
         let handle = {
             let activity = Arc::clone(&activity);
             let door = Arc::clone(&door);
-            move |request, pace| {
+            move |mut request: Request<Incoming>, pace| {
+                // Over HTTP/1.1 the connection itself is handed over.
+                let stream = match protocol {
+                    Protocol::Http1 => None,
+                    Protocol::Http2 => request.extensions_mut().remove::<OnUpgrade>(),
+                };
                 let busy = Busy::begin(&activity);
                 let door = Arc::clone(&door);
                 async move {
@@ -83,6 +91,11 @@ impl Served {
                         && protocol == Protocol::Http1
                     {
                         busy.body_goes_on(watch);
+                    }
+                    if let Some(handover) = response.extensions_mut().remove::<Handover>()
+                        && let Some(upgrade) = handover.take()
+                    {
+                        door.leave_http(upgrade, stream, &busy);
                     }
                     Ok(response.map(|body| Watched::new(body, busy, pace)))
                 }
@@ -109,13 +122,6 @@ impl Served {
     }
 }
 
-/// What every request of a connection needs. The gateway has owners on all workers, this one has
-/// its own on one: a request counts here.
-struct Door {
-    gateway: Arc<Gateway>,
-    connection: Connection,
-}
-
 /// A connection on which requests are served.
 struct Serving<'a> {
     door: &'a Door,
@@ -125,8 +131,11 @@ struct Serving<'a> {
 }
 
 impl Serving<'_> {
-    async fn http1<I: Stream, S: Handling>(mut self, transport: Transport<TokioIo<I>>, service: S)
-    where
+    async fn http1<I: Stream, S: Handling>(
+        mut self,
+        transport: Transport<TokioIo<ReadAlong<I, Heads>>>,
+        service: S,
+    ) where
         S::Future: Send,
     {
         let (mut transport, mut service) = (transport, service);
@@ -134,6 +143,11 @@ impl Serving<'_> {
             // Boxed: given back while the connection is parked.
             let working = Box::pin(self.http1_until_idle(transport, service));
             let (expiry, parts) = working.await;
+            if let Some(upgrade) = self.door.take_upgrade()
+                && expiry.is_none()
+            {
+                return Box::pin(self.tunnel(*upgrade, parts)).await;
+            }
             (transport, service) = (parts.io, parts.service);
             let still_for = match expiry {
                 None => break transport.held_back(),
@@ -178,19 +192,44 @@ impl Serving<'_> {
         let mut connection = builder.serve_connection(transport, service);
         let mut watchdog = pin!(Watchdog::new(self.activity, &self.limits));
         let expiry = poll_fn(|context| {
-            if Pin::new(&mut connection).poll(context).is_ready() {
-                return Poll::Ready(None);
+            if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
+                return Poll::Ready(self.http1_ended(&end));
             }
             if self.phase.poll_draining(context) {
                 Pin::new(&mut connection).graceful_shutdown();
-                if Pin::new(&mut connection).poll(context).is_ready() {
-                    return Poll::Ready(None);
+                if let Poll::Ready(end) = Pin::new(&mut connection).poll(context) {
+                    return Poll::Ready(self.http1_ended(&end));
                 }
             }
             watchdog.as_mut().poll_expiry(context).map(Some)
         })
         .await;
         (expiry, connection.into_parts())
+    }
+
+    /// A connection that did not end well, or not with all of its last answer, becomes nothing
+    /// else.
+    fn http1_ended(&self, end: &hyper::Result<()>) -> Option<Expiry> {
+        if end.is_err() || self.activity.is_answering() {
+            drop(self.door.take_upgrade());
+        }
+        None
+    }
+
+    /// Lets bytes through in another protocol, to the end of the connection.
+    async fn tunnel<I: Stream, S>(
+        mut self,
+        upgrade: Upgrade,
+        parts: http1::Parts<Transport<TokioIo<ReadAlong<I, Heads>>>, S>,
+    ) {
+        let (io, first) = parts.io.into_parts();
+        let (io, second, heads) = io.into_inner().into_parts();
+        if !heads.have_left() {
+            return; // a request that nobody else takes for one that asks for another protocol
+        }
+        let read_ahead = [parts.read_buf, first, second].concat();
+        let io = upgrade.run(io, &read_ahead, self.phase.draining()).await;
+        let _ = timeout(TUNNEL_LINGER, close(io, None)).await;
     }
 
     /// Waits for the next request's first bytes. What hyper had read of one is given back to it,
@@ -263,6 +302,10 @@ impl Serving<'_> {
             .initial_connection_window_size(HTTP2_CONNECTION_WINDOW_BYTES)
             .keep_alive_interval(self.limits.idle_timeout)
             .keep_alive_timeout(HTTP2_PING_TIMEOUT);
+        // RFC 8441 §3: said only where there is something to connect to.
+        if self.door.gateway.snapshot().allows_websocket() {
+            builder.enable_connect_protocol();
+        }
         builder
     }
 }
@@ -338,3 +381,5 @@ const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// it sees the answer.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// The same behind a tunnel, where all that may still be unread is a last word.
+const TUNNEL_LINGER: Duration = Duration::from_millis(500);

@@ -2,9 +2,11 @@
 //! that ends in a bare LF, a length beside a transfer coding, a fragment in the target (RFC 9112
 //! §2.2, §6.1, §3.2), and the same line ends in a chunked body's trailers (§7.1).
 //!
-//! [`Heads`] reads along, up to the byte that must not pass; in its place comes [`POISON`], which no parser takes. So the request is answered with
-//! 400 by the same way as any other that cannot be read, and its connection closes. Reading along
-//! means knowing where a body ends and the next head begins; that reading decides nothing else.
+//! [`Heads`] reads along, up to the byte that must not pass; in its place comes [`POISON`], which
+//! no parser takes. So the request is answered with 400 by the same way as any other that cannot be
+//! read, and its connection closes. Reading along means knowing where a body ends and the next head
+//! begins; that reading decides nothing else. Behind a request for another protocol it ends: what
+//! comes there is that protocol's, or nobody reads it.
 //!
 //! Cost for a request without a body: one search for line ends and a look at each line's first
 //! byte, no allocation.
@@ -13,6 +15,7 @@ use std::io;
 
 use super::read_along::Along;
 use crate::body::Chunked;
+use crate::headers::offers_to_leave;
 
 /// What comes has two readings, which shows at this byte of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,8 +32,6 @@ pub(super) struct Heads {
     line: Vec<u8>,
     /// The last byte of that line.
     last: Option<u8>,
-    /// Whether the next answer may say that the connection becomes another protocol's.
-    may_switch: bool,
 }
 
 impl Along for Heads {
@@ -44,13 +45,6 @@ impl Along for Heads {
             |()| bytes.len(),
         ))
     }
-
-    /// RFC 9110 §7.8: behind a 101 there is no HTTP.
-    fn leave(&mut self, bytes: &[u8]) {
-        if std::mem::take(&mut self.may_switch) && bytes.starts_with(SWITCHING) {
-            self.place = Place::Beyond;
-        }
-    }
 }
 
 #[derive(Debug, Default)]
@@ -62,7 +56,10 @@ enum Place {
     /// In a body, so many bytes before its end.
     Body(u64),
     Chunked(Box<Chunked>),
-    /// Where nothing is looked at: it is no HTTP, or has been refused, or hyper refuses it.
+    /// Behind a request after which the connection closes, or becomes another protocol's: see
+    /// [`offers_to_leave`].
+    Left,
+    /// Where nothing is looked at: it has been refused, or hyper refuses it.
     Beyond,
 }
 
@@ -72,10 +69,16 @@ struct Head {
     length: Option<u64>,
     has_bad_length: bool,
     is_coded: bool,
-    switches: bool,
+    may_leave: bool,
 }
 
 impl Heads {
+    /// Whether a request has asked for another protocol, so that all that came behind it was handed
+    /// on as it came.
+    pub(super) const fn have_left(&self) -> bool {
+        matches!(self.place, Place::Left)
+    }
+
     /// Reads on.
     fn read(&mut self, bytes: &[u8]) -> Result<(), TwoReadings> {
         let mut at = 0;
@@ -100,7 +103,7 @@ impl Heads {
                     }
                     taken
                 }
-                Place::Beyond => return Ok(()),
+                Place::Left | Place::Beyond => return Ok(()),
             };
         }
         Ok(())
@@ -161,11 +164,11 @@ impl Heads {
     }
 
     fn end_head(&mut self) {
-        self.may_switch |= self.head.switches;
         self.place = match self.head {
             Head { has_bad_length: true, .. } => Place::Beyond,
             Head { is_coded: true, .. } => Place::Chunked(Box::default()),
             Head { length: Some(length @ 1..), .. } => Place::Body(length),
+            Head { may_leave: true, .. } => Place::Left,
             _ => Place::RequestLine,
         };
     }
@@ -176,11 +179,15 @@ impl Head {
         match line.first().map(u8::to_ascii_lowercase) {
             Some(b'c') => {
                 if let Some(value) = value_of(b"content-length:", line) {
-                    self.content_length(value);
+                    self.content_length(whole(value, line)?);
                 }
             }
             Some(b't') => self.is_coded |= value_of(b"transfer-encoding:", line).is_some(),
-            Some(b'u') => self.switches |= value_of(b"upgrade:", line).is_some(),
+            Some(b'u') => {
+                if let Some(value) = value_of(b"upgrade:", line) {
+                    self.may_leave |= offers_to_leave(whole(value, line)?);
+                }
+            }
             _ => {}
         }
         // RFC 9112 §6.1: whoever stands in front may have taken either for the body's end.
@@ -206,18 +213,19 @@ fn value_of<'l>(name: &[u8], line: &'l [u8]) -> Option<&'l [u8]> {
     found.eq_ignore_ascii_case(name).then_some(value)
 }
 
+/// The value, if its line is not so long that only a part of it may be there.
+fn whole<'l>(value: &'l [u8], line: &[u8]) -> Result<&'l [u8], ()> {
+    if line.len() < LINE_KEPT_BYTES { Ok(value) } else { Err(()) }
+}
+
 /// No request line, field or chunk has it, and it ends whatever it stands in.
 const POISON: &[u8] = b"\0\r\n\r\n";
-const SWITCHING: &[u8] = b"HTTP/1.1 101 ";
-/// Enough of a line for the names above and for any length.
-const LINE_KEPT_BYTES: usize = 64;
+/// Enough of a line for the names above, and for any value that is to be understood here: a longer
+/// one is refused.
+const LINE_KEPT_BYTES: usize = 256;
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-
-    use super::super::read_along::ReadAlong;
     use super::super::read_along::tests::read;
     use super::*;
 
@@ -299,23 +307,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn behind_a_switch_to_another_protocol_nothing_is_looked_at() {
-        const ASKS: &[u8] = b"GET / HTTP/1.1\r\nupgrade: websocket\r\n\r\n";
-        for (answer, is_open) in [
-            ("HTTP/1.1 101 Switching Protocols\r\n", true),
-            ("HTTP/1.1 200 OK\r\n\r\nHTTP/1.1 101 ", false),
-        ] {
-            let (mut near, far) = tokio::io::duplex(4096);
-            let mut stream = ReadAlong::new(far, Bytes::new(), Heads::default());
-            near.write_all(ASKS).await.unwrap();
-            let mut head = vec![0; ASKS.len()];
-            stream.read_exact(&mut head).await.unwrap();
-            stream.write_all(answer.as_bytes()).await.unwrap();
-            near.write_all(b"\n#\n").await.unwrap();
-            drop(near);
-            let mut rest = Vec::new();
-            stream.read_to_end(&mut rest).await.unwrap();
-            assert_eq!(rest == b"\n#\n", is_open, "{answer}: {}", rest.escape_ascii());
+    async fn behind_a_request_for_another_protocol_nothing_is_looked_at() {
+        const ODD: &str = "\n#\n\0";
+        #[rustfmt::skip]
+        let cases = [
+            // fields                                                   is it so
+            ("Upgrade: websocket\r\n",                                  true),
+            ("UPGRADE:h2c , irc/6.9\r\n",                               true),
+            ("upgrade: h2c\r\nupgrade: a\r\ncontent-length: 0\r\n",     true),
+            ("upgrade: h2c\r\n",                                        false),
+            ("upgrade:\r\n",                                            false),
+            ("upgrades: websocket\r\n",                                 false),
+            ("upgrade: websocket\r\ncontent-length: 1\r\n",             false),
+            ("upgrade: websocket\r\ntransfer-encoding: chunked\r\n",    false),
+        ];
+        for (fields, expected) in cases {
+            let text = format!("GET / HTTP/1.1\r\n{fields}\r\n{ODD}");
+            for chunk in [1, 2, 7, 4096] {
+                let read = read(text.as_bytes(), Heads::default(), (chunk, 64, 0)).await;
+                let passed = String::from_utf8(read).unwrap();
+                assert_eq!(passed == text, expected, "{fields:?}: {passed:?}");
+                let mut heads = Heads::default();
+                for piece in text.as_bytes().chunks(chunk) {
+                    heads.came(piece, &mut Vec::new()).unwrap();
+                }
+                assert_eq!(heads.have_left(), expected, "{fields:?}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_value_that_is_not_understood_as_it_may_be_cut_short_is_refused() {
+        for (name, value) in [("content-length:", "5"), ("upgrade:", "h2c")] {
+            for (length, is_refused) in [(LINE_KEPT_BYTES - 1, false), (LINE_KEPT_BYTES, true)] {
+                let blanks = " ".repeat(length - name.len() - value.len());
+                let text = format!("GET / HTTP/1.1\r\n{name}{blanks}{value}\r\n\r\nhello{GET}");
+                for chunk in [1, 2, 7, 4096] {
+                    let read = read(text.as_bytes(), Heads::default(), (chunk, 64, 0)).await;
+                    assert_eq!(read != text.as_bytes(), is_refused, "{name} {length} {chunk}");
+                }
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ mod accept;
 mod admin;
 mod connection;
 mod cork;
+mod door;
 mod heads;
 mod impatient;
 mod listen;

@@ -22,8 +22,8 @@ pub(super) trait Along {
     /// Nothing more comes: what was held back goes on.
     fn ended(&mut self, _instead: &mut Vec<u8>) {}
 
-    /// These bytes leave for the caller, or some of them.
-    fn leave(&mut self, _bytes: &[u8]) {}
+    /// Bytes leave for the caller.
+    fn leave(&mut self) {}
 }
 
 /// The stream.
@@ -41,6 +41,12 @@ impl<I, A> ReadAlong<I, A> {
     /// `prefix`: what was read of it already.
     pub(super) const fn new(io: I, prefix: Bytes, along: A) -> Self {
         Self { io, along, prefix, instead: Vec::new() }
+    }
+
+    /// The stream itself; what was read of it and not handed on, as far as nobody has looked at it;
+    /// and whoever looks.
+    pub(super) fn into_parts(self) -> (I, Bytes, A) {
+        (self.io, self.prefix, self.along)
     }
 }
 
@@ -89,7 +95,7 @@ impl<I: AsyncWrite + Unpin, A: Along + Unpin> AsyncWrite for ReadAlong<I, A> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.along.leave(bytes);
+        self.along.leave();
         Pin::new(&mut self.io).poll_write(context, bytes)
     }
 
@@ -98,7 +104,7 @@ impl<I: AsyncWrite + Unpin, A: Along + Unpin> AsyncWrite for ReadAlong<I, A> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.along.leave(slices.first().map_or(&[], |first| first));
+        self.along.leave();
         Pin::new(&mut self.io).poll_write_vectored(context, slices)
     }
 

@@ -39,7 +39,7 @@ impl Along for Trailers {
         instead.append(&mut self.held);
     }
 
-    fn leave(&mut self, _: &[u8]) {
+    fn leave(&mut self) {
         self.frames.wrote();
     }
 }
@@ -287,7 +287,7 @@ mod tests {
         };
         pings(&mut trailers, IDLE_FRAMES_MAX);
         for _ in 0..5 {
-            trailers.leave(b"");
+            trailers.leave();
         }
         pings(&mut trailers, 5 * IDLE_FRAMES_A_WRITE);
         let request = frame(HEADERS, END, 1, b"\x82");

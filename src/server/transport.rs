@@ -144,6 +144,11 @@ impl<I> Transport<I> {
         self.io
     }
 
+    /// The same, and what was read of it and not handed on.
+    pub(super) fn into_parts(self) -> (I, Bytes) {
+        (self.io, self.prefix)
+    }
+
     /// The status, if these bytes are an answer that hyper made by itself.
     ///
     /// Such an answer comes while no other is under way, and is no frame of HTTP/2. Only what it

@@ -20,6 +20,11 @@ impl Busy {
         Self(Arc::clone(activity))
     }
 
+    /// Another one, for what goes on behind the answer.
+    pub(super) fn again(&self) -> Self {
+        Self::begin(&self.0)
+    }
+
     /// The request's body goes on beside its answer.
     pub(super) fn body_goes_on(&self, watch: RequestWatch) {
         self.0.body_goes_on(watch);

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderValue, Method, StatusCode};
 
+use super::UpgradeEnd;
 use crate::base::net::{Peer, ShownIp};
 use crate::oauth::{ScopeSet, VerifiedToken};
 
@@ -43,8 +44,19 @@ pub struct Line<'a> {
     pub head: Duration,
     /// From the request's head to the answer's last byte.
     pub total: Duration,
-    /// Bytes of the answer's body.
+    /// Bytes of the answer's body, or of what followed a switch of protocols.
     pub sent_bytes: u64,
+    /// What became of a connection that switched protocols.
+    pub upgrade: Option<Upgraded>,
+}
+
+/// What a line says of a connection that switched protocols.
+#[derive(Clone, Copy, Debug)]
+pub struct Upgraded {
+    /// Bytes that came from the caller in the other protocol.
+    pub received_bytes: u64,
+    /// How it ended.
+    pub end: UpgradeEnd,
 }
 
 impl Line<'_> {
@@ -72,6 +84,8 @@ impl Line<'_> {
             head_us = micros(self.head),
             total_us = micros(self.total),
             sent_bytes = self.sent_bytes,
+            received_bytes = self.upgrade.map(|upgraded| upgraded.received_bytes),
+            ended = self.upgrade.map(|upgraded| upgraded.end.name()),
             "request"
         );
     }

@@ -56,4 +56,6 @@ mod streams;
 mod timeouts;
 mod token_command;
 mod tools;
+mod upgrades;
 mod upstreams;
+mod websockets;

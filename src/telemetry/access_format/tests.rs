@@ -13,7 +13,8 @@ use crate::oauth::{
     Audiences, Claims, Issuer, Plaintext, Principal, RawToken, ScopeSet, ServerId, TokenKind,
     TokenTexts, Validity, VerifiedToken,
 };
-use crate::telemetry::access_log::Line;
+use crate::telemetry::UpgradeEnd;
+use crate::telemetry::access_log::{Line, Upgraded};
 use crate::telemetry::testing::Memory;
 
 const STAMP: &str = "2026-11-25T04:32:00.123456Z";
@@ -83,6 +84,7 @@ fn with_line<T>(
     let peer: SocketAddr = peer.parse().unwrap();
     let required = ScopeSet::from_claim("orders:read orders:write");
     then(&Line {
+        upgrade: token.map(|_| Upgraded { received_bytes: 7, end: UpgradeEnd::TokenEnded }),
         request_id: &HeaderValue::from_static("0123456789abcdef0123456789abcdef"),
         peer: if peer.port() == 0 { Peer::Unix } else { Peer::Ip(peer) },
         client: (peer.port() != 0).then(|| peer.ip()),

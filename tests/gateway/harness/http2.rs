@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
+use h2::ext::Protocol;
+use h2::{RecvStream, SendStream};
 use http::{HeaderMap, Request};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -55,6 +57,33 @@ impl Http2 {
     /// A request without a body.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Response {
         self.send("GET", path, headers, b"").await.unwrap()
+    }
+
+    /// Opens a stream for another protocol (RFC 8441 §4), with fields that belong to HTTP/1.1 beside it.
+    pub async fn connect(
+        &self,
+        protocol: &str,
+        path: &str,
+        authorization: &str,
+    ) -> (http::Response<()>, SendStream<Bytes>, RecvStream) {
+        let request = Request::builder()
+            .method("CONNECT")
+            .uri(format!("{}://api.test{path}", self.scheme))
+            .version(http::Version::HTTP_2)
+            .header("sec-websocket-key", "the callers own")
+            .extension(Protocol::from(protocol));
+        let request = match authorization {
+            "" => request,
+            value => request.header("authorization", value),
+        };
+        let mut requests = in_time("a stream", self.requests.clone().ready()).await.unwrap();
+        super::eventually("the setting of RFC 8441", async || {
+            requests.is_extended_connect_protocol_enabled().then_some(())
+        })
+        .await;
+        let (response, sending) = requests.send_request(request.body(()).unwrap(), false).unwrap();
+        let (head, receiving) = in_time("an answer", response).await.unwrap().into_parts();
+        (http::Response::from_parts(head, ()), sending, receiving)
     }
 
     /// Any request; an error where the stream was reset.
