@@ -352,10 +352,23 @@ async fn close<I: Stream>(mut io: I, answer: Option<&[u8]>) {
             io.write_all(answer).await?;
         }
         io.shutdown().await?;
-        let mut rest = (&mut io).take(LINGER_MAX_BYTES);
-        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+        take_off(&mut io).await
     };
     let _ = timeout(LINGER, closing).await;
+}
+
+/// Reads what still comes, until nothing has come for a moment or it is too much.
+async fn take_off<I: Stream>(io: &mut I) -> io::Result<()> {
+    let mut room = vec![0; LINGER_READ_BYTES];
+    let mut left = LINGER_MAX_BYTES;
+    while let Ok(read) = timeout(LINGER_IDLE, io.read(&mut room)).await {
+        let length = read?;
+        match left.checked_sub(length) {
+            Some(rest) if length > 0 => left = rest,
+            _ => break,
+        }
+    }
+    Ok(())
 }
 
 /// RFC 9113 §3.4.
@@ -378,8 +391,10 @@ const HTTP2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 /// How long an answer to PING may take.
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long and how far a closing connection is read on: as far as a caller may have sent before
-/// it sees the answer.
-const LINGER: Duration = Duration::from_secs(2);
-const LINGER_MAX_BYTES: u64 = 64 * 1024 * 1024;
+/// it sees the answer, over a slow line too. One that sends nothing for a moment has seen it.
+const LINGER: Duration = Duration::from_secs(30);
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+const LINGER_MAX_BYTES: usize = 64 * 1024 * 1024;
+const LINGER_READ_BYTES: usize = 16 * 1024;
 /// The same behind a tunnel, where all that may still be unread is a last word.
 const TUNNEL_LINGER: Duration = Duration::from_millis(500);

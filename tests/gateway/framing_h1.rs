@@ -10,7 +10,8 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::backend::Then;
 use crate::harness::http1::{Connection, exchange};
@@ -99,6 +100,23 @@ async fn rfc9112_9_6_a_refusal_arrives_though_the_body_is_still_on_its_way() {
         connection.write(&request.bytes()).await;
         assert_eq!(connection.status().await, 401, "round {round}");
     }
+    assert_eq!(world.upstream.count(), 0);
+}
+
+#[tokio::test]
+async fn rfc9112_9_6_a_refusal_waits_for_a_caller_that_sends_slowly() {
+    let world = World::orders().await;
+    let mut stream = TcpStream::connect(world.gateway.address()).await.unwrap();
+    let head = b"POST /orders/1 HTTP/1.1\r\nhost: api.test\r\ncontent-length: 1000000\r\n\r\n";
+    stream.write_all(head).await.unwrap();
+    // Longer in all than a caller may be silent.
+    for _ in 0..28 {
+        stream.write_all(&[b'x'; 1000]).await.expect("no reset");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 401");
     assert_eq!(world.upstream.count(), 0);
 }
 
