@@ -44,6 +44,7 @@ fn readiness(gateway: &Gateway) -> Response<Full<Bytes>> {
 fn metrics(gateway: &Gateway) -> Response<Full<Bytes>> {
     read_caches(gateway);
     read_members(gateway);
+    read_certificates(gateway);
     gateway.metrics().count_tasks();
     let mut page = Vec::new();
     let families = gateway.metrics().registry().gather();
@@ -72,6 +73,12 @@ fn read_members(gateway: &Gateway) {
             metrics.upstream_members(&upstream.settings().name, state.name(), count);
         }
     }
+}
+
+fn read_certificates(gateway: &Gateway) {
+    let certificates = gateway.certificates();
+    let ends = certificates.iter().filter_map(|one| Some((&*one.used_by, one.first_end()?.get())));
+    gateway.metrics().certificates().ends(ends);
 }
 
 fn status(gateway: &Gateway) -> Response<Full<Bytes>> {

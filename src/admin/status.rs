@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::gateway::Gateway;
+use crate::base::time::UnixSeconds;
+use crate::gateway::{CertificateStatus, Gateway};
 use crate::grant::ClientStatus;
 use crate::policy::Access;
 use crate::verify::{CachesStatus, ServerStatus};
@@ -16,6 +17,7 @@ pub(super) struct Status {
     waiting_for: Vec<String>,
     configuration: Configuration,
     connections: i64,
+    certificates: Vec<CertificatesStatus>,
     routes: Vec<RouteStatus>,
     authorization_servers: Vec<ServerStatus>,
     clients: Vec<ClientStatus>,
@@ -35,6 +37,22 @@ struct Configuration {
 struct Refused {
     at: i64,
     why: String,
+}
+
+/// The certificates of a listener or upstream; times in seconds since the epoch.
+#[derive(Serialize)]
+struct CertificatesStatus {
+    used_by: String,
+    read_at: i64,
+    files: Vec<CertificateFile>,
+    /// What has stood in the files since and cannot be used.
+    refused: Option<Refused>,
+}
+
+#[derive(Serialize)]
+struct CertificateFile {
+    file: String,
+    not_after: Option<i64>,
 }
 
 #[derive(Serialize)]
@@ -88,10 +106,27 @@ impl Status {
                 .iter()
                 .map(|route| RouteStatus::of(route, config, gateway))
                 .collect(),
+            certificates: gateway.certificates().iter().map(CertificatesStatus::of).collect(),
             authorization_servers: snapshot.servers().iter().map(|one| one.status()).collect(),
             clients: snapshot.clients().iter().map(|client| client.status()).collect(),
             upstreams: snapshot.upstreams().map(|upstream| UpstreamStatus::of(upstream)).collect(),
             caches: snapshot.caches().status(),
+        }
+    }
+}
+
+impl CertificatesStatus {
+    fn of(status: &CertificateStatus) -> Self {
+        let file = |(file, end): &(std::path::PathBuf, Option<UnixSeconds>)| CertificateFile {
+            file: file.display().to_string(),
+            not_after: end.map(UnixSeconds::get),
+        };
+        let refused = status.refused.as_ref();
+        Self {
+            used_by: status.used_by.clone(),
+            read_at: status.read_at.get(),
+            files: status.certificates.iter().map(file).collect(),
+            refused: refused.map(|(at, why)| Refused { at: at.get(), why: why.clone() }),
         }
     }
 }

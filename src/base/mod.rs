@@ -1,5 +1,6 @@
 //! What every floor above stands on: time, chance, secrets, addresses, digests.
 
+pub mod certificate;
 pub mod digest;
 pub mod gather;
 pub mod net;

@@ -2,6 +2,8 @@
 //!
 //! What cannot be read is a mistake: an unreadable CA or secret never means that a check is off.
 
+use std::path::PathBuf;
+
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -40,6 +42,14 @@ pub(super) fn content(value: &Value<'_>) -> Result<Vec<u8>, Told> {
         let what = format!("cannot read {}: {error}", path.display());
         value.wrong(what, "name a readable file; a relative path starts at this file's folder")
     })
+}
+
+/// What is read from a file, and its path.
+pub(super) fn with_path<T>(
+    value: &Value<'_>,
+    read: impl FnOnce(&Value<'_>) -> Result<T, Told>,
+) -> Result<(T, PathBuf), Told> {
+    Ok((read(value)?, value.spot().file(value.text()?)))
 }
 
 /// All certificates of a PEM file; at least one.

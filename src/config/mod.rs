@@ -14,6 +14,7 @@ mod hide;
 mod load;
 mod problem;
 mod reader;
+mod renew;
 mod server;
 mod source;
 mod table;
@@ -44,6 +45,7 @@ use crate::route::{HostPattern, MethodSet, PathPattern, PrefixRewrite, RouteKey}
 pub use certificates::{Certificates, OwnCertificates, PairError};
 pub use load::{Loaded, load, parse};
 pub use problem::{Excerpt, Place, Problem, Problems, Severity};
+pub use renew::{Look, RenewError};
 pub use server::{
     AssertionAudience, AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes,
     Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
@@ -83,6 +85,8 @@ pub struct Config {
     pub drain: Drain,
     /// How many threads serve requests; default: the number of processors.
     pub workers: usize,
+    /// How often files of certificates, keys and CAs are looked at; default 10 s; zero: never.
+    pub certificate_refresh: Duration,
     /// The `realm` of every challenge; default `scopegate`.
     pub realm: Realm,
     /// SHA-256 of the source, as `/status` shows it.

@@ -174,6 +174,10 @@ pub struct UpstreamTls {
     pub identity: Option<(Vec<CertificateDer<'static>>, Secret)>,
     /// The name in its certificate; default: the endpoint's host.
     pub server_name: Option<Box<str>>,
+    /// Where `ca` was read.
+    pub ca_file: Option<PathBuf>,
+    /// Where our certificate and key were read.
+    pub identity_files: Option<(PathBuf, PathBuf)>,
 }
 
 /// `upstreams.NAME.timeouts`.

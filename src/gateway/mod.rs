@@ -1,6 +1,7 @@
 //! The pipeline: a request comes in, a route is found, the credential is judged, the request goes
 //! on or is refused. [`Gateway::handle`] reads from top to bottom as the way a request takes.
 
+mod certificates;
 mod connection;
 mod context;
 mod departure;
@@ -26,6 +27,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, reques
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
+pub use certificates::CertificateStatus;
 pub use connection::{Connection, Worker};
 pub use explain::{Explanation, Mark, Outcome, Sent, Step};
 pub use handover::{Handover, Upgrade};
@@ -39,7 +41,7 @@ use self::snapshot::Ground;
 use self::upgrade::Asking;
 use crate::base::time;
 use crate::body::{Body, RequestWatch};
-use crate::config::Config;
+use crate::config::{Config, UpstreamTls};
 use crate::headers::{self, MaxForwards, Preflight};
 use crate::policy::Permit;
 use crate::reject::{
@@ -56,6 +58,9 @@ pub struct Gateway {
     is_draining: AtomicBool,
     /// What the last configuration that was refused was refused for, and when.
     refused: Mutex<Option<RefusedConfiguration>>,
+    /// Held while a snapshot takes the place of another: nothing that was changed is lost.
+    changing: Mutex<()>,
+    certificates: ArcSwap<Vec<CertificateStatus>>,
 }
 
 /// A configuration that was not taken up.
@@ -82,6 +87,8 @@ impl Gateway {
             process,
             is_draining: AtomicBool::new(false),
             refused: Mutex::new(None),
+            changing: Mutex::default(),
+            certificates: ArcSwap::default(),
         })
     }
 
@@ -106,11 +113,46 @@ impl Gateway {
     /// # Errors
     /// When it cannot be put to work; the old one then goes on.
     pub fn take_up(&self, mut config: Config) -> Result<(), BuildError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.snapshot();
         config.workers = before.config().workers;
         let snapshot = Snapshot::build(&self.ground, config, Some(&before))?;
         self.snapshot.store(Arc::new(snapshot));
         Ok(())
+    }
+
+    /// Gives an upstream other TLS settings in place of `old`, with connections of its own; false
+    /// if it has others by now.
+    ///
+    /// # Errors
+    /// When they cannot be put to work; the old ones then go on.
+    pub fn renew_upstream(
+        &self,
+        name: &str,
+        old: &UpstreamTls,
+        new: UpstreamTls,
+    ) -> Result<bool, BuildError> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = self.snapshot();
+        let mut config = before.config().clone();
+        let mut upstreams = config.upstreams.iter_mut();
+        let Some(upstream) = upstreams.find(|one| &*one.name == name && one.tls == *old) else {
+            return Ok(false);
+        };
+        upstream.tls = new;
+        let snapshot = Snapshot::build(&self.ground, config, Some(&before))?;
+        self.snapshot.store(Arc::new(snapshot));
+        Ok(true)
+    }
+
+    /// Takes note of how certificates stand.
+    pub fn publish_certificates(&self, certificates: Vec<CertificateStatus>) {
+        self.certificates.store(Arc::new(certificates));
+    }
+
+    /// How certificates stand, as was published last.
+    pub fn certificates(&self) -> Arc<Vec<CertificateStatus>> {
+        self.certificates.load_full()
     }
 
     /// Remembers how taking up a configuration ended, for `/status` and the metrics.

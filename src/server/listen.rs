@@ -30,14 +30,15 @@ pub(super) struct BoundListener {
 }
 
 /// How connections of a listener are treated.
+#[derive(Clone)]
 pub(super) struct Treatment {
     /// Absent: plaintext.
     pub(super) tls: Option<Arc<Tls>>,
     /// Whose forwarding headers count, and who may send a PROXY header.
     pub(super) trusted: Arc<TrustedProxies>,
-    /// Bounds.
     /// Whether each connection begins with a PROXY header.
     pub(super) proxy_protocol: bool,
+    /// Bounds.
     pub(super) limits: ListenerLimits,
     /// One permit per connection.
     pub(super) places: Arc<Semaphore>,
@@ -103,8 +104,8 @@ impl Treatment {
         Ok(Self {
             tls,
             trusted: Arc::new(settings.trusted_proxies.clone()),
-            limits: settings.limits.clone(),
             proxy_protocol: settings.proxy_protocol,
+            limits: settings.limits.clone(),
             places: Arc::new(Semaphore::new(settings.limits.connections)),
         })
     }
@@ -125,6 +126,18 @@ impl BoundListener {
             ListenAddress::Unix(path) => Some(path.clone()),
         };
         Ok(Self { configured: settings.address.clone(), address, socket, treatment, unix_path })
+    }
+
+    /// Takes other TLS settings for new connections in place of those that are `expected`; false if
+    /// others are at work by now.
+    pub(super) fn renew(&self, tls: Tls, expected: impl FnOnce(&ListenerTls) -> bool) -> bool {
+        let current = self.treatment.load_full();
+        if !current.tls.as_ref().is_some_and(|tls| expected(&tls.settings)) {
+            return false;
+        }
+        let renewed = Treatment { tls: Some(Arc::new(tls)), ..(*current).clone() };
+        let found = self.treatment.compare_and_swap(&current, Arc::new(renewed));
+        Arc::ptr_eq(&found, &current)
     }
 
     /// The same socket once more, for one worker. Whoever is free accepts first.

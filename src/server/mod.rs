@@ -18,6 +18,7 @@ mod parked;
 mod phase;
 mod proxy_protocol;
 mod read_along;
+mod renewal;
 mod run;
 mod trailers;
 mod transport;
@@ -115,7 +116,8 @@ pub fn start(config: Config) -> Result<Running, StartError> {
     let gateway = Arc::new(Gateway::new(config, control.handle().clone())?);
     gateway.metrics().runs_on(control.handle());
     let phase = PhaseSender::new();
-    let (listeners, _) = watch::channel(bound);
+    let (listeners, renewed) = watch::channel(bound);
+    control.spawn(renewal::renew_all(Arc::clone(&gateway), renewed));
     let workers = (0..workers)
         .map(|index| {
             let worker = gateway.worker(index);

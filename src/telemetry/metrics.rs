@@ -8,6 +8,7 @@ use prometheus::{
 };
 use tokio::runtime::Handle;
 
+use super::certificates::CertificateMetrics;
 use super::connections::ConnectionMetrics;
 use super::families::{BOUNDS, Counters, Family, Members};
 use super::process::ProcessFamilies;
@@ -31,6 +32,7 @@ pub struct Metrics {
     connections: ConnectionMetrics,
     upstreams: UpstreamFamilies,
     upgrades: UpgradeFamilies,
+    certificates: CertificateMetrics,
     process: ProcessFamilies,
 }
 
@@ -226,7 +228,6 @@ impl Metrics {
         let upgrades = UpgradeFamilies::new(&registry);
         let process = ProcessFamilies::new(&registry);
         Self {
-            registry,
             calls,
             call_seconds,
             lookups,
@@ -238,7 +239,9 @@ impl Metrics {
             connections,
             upstreams,
             upgrades,
+            certificates: CertificateMetrics::new(&registry),
             process,
+            registry,
         }
     }
 
@@ -291,6 +294,11 @@ impl Metrics {
     /// Sets how many members of an upstream are in a state; read when the page is made.
     pub fn upstream_members(&self, upstream: &str, state: &'static str, count: usize) {
         self.upstreams.members(upstream, state, count);
+    }
+
+    /// The numbers of certificates.
+    pub fn certificates(&self) -> &CertificateMetrics {
+        &self.certificates
     }
 
     /// The numbers of callers' connections.

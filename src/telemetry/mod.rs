@@ -3,6 +3,7 @@
 mod access_format;
 mod access_lines;
 pub mod access_log;
+pub mod certificates;
 pub mod connections;
 mod families;
 pub mod log;

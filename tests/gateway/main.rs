@@ -47,6 +47,7 @@ mod methods;
 mod principals;
 mod proxy_protocol;
 mod raw;
+mod renewal;
 mod resource_metadata;
 mod route_headers;
 mod scopes_and_claims;

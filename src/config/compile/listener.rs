@@ -1,13 +1,12 @@
 //! `[[listeners]]` and `[admin]`.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::base::net::{ListenAddress, TrustedProxies};
 use crate::config::context::Spot;
 use crate::config::files;
 use crate::config::problem::Told;
-use crate::config::reader::{Value, all as read_all};
+use crate::config::reader::all as read_all;
 use crate::config::table::Table;
 use crate::config::tls::{ListenerTlsError, TlsError, server_config};
 use crate::config::value::{Zero, duration, size};
@@ -82,9 +81,7 @@ fn tls(table: &mut Table<'_>, spot: &Spot<'_>) -> Result<ListenerTls, Told> {
             value.table(pair).map(|pair| (pair, spot))
         })
     });
-    let client_ca = table.option("client_ca", |value| {
-        files::authorities(&value).and_then(|ca| Ok((ca, file(&value)?)))
-    });
+    let client_ca = table.option("client_ca", |value| files::with_path(&value, files::authorities));
     let (first, more, client_ca) = (first?, more?.unwrap_or_default(), client_ca?);
     let (more, spots): (Vec<_>, Vec<_>) = more.into_iter().unzip();
     let (client_ca, client_ca_file) = client_ca.unzip();
@@ -107,17 +104,13 @@ fn tls(table: &mut Table<'_>, spot: &Spot<'_>) -> Result<ListenerTls, Told> {
 
 fn pair(table: &mut Table<'_>) -> Result<CertificatePair, Told> {
     let certificate = table.must("certificate", "write certificate = \"tls/tls.crt\"", |value| {
-        files::certificates(&value).and_then(|chain| Ok((chain, file(&value)?)))
+        files::with_path(&value, files::certificates)
     });
     let key = table.must("key", "write key = \"tls/tls.key\"", |value| {
-        files::private_key(&value).and_then(|key| Ok((key, file(&value)?)))
+        files::with_path(&value, files::private_key)
     });
     let ((certificate, certificate_file), (key, key_file)) = (certificate?, key?);
     Ok(CertificatePair { certificate, key, certificate_file, key_file })
-}
-
-fn file(value: &Value<'_>) -> Result<PathBuf, Told> {
-    value.text().map(|path| value.spot().file(path))
 }
 
 fn limits(table: &mut Table<'_>) -> Result<ListenerLimits, Told> {

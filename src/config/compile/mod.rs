@@ -49,6 +49,7 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let caches = top.section("caches", top::caches);
     let drain = top.section("drain", top::drain);
     let workers = top::workers(top);
+    let certificate_refresh = top::certificate_refresh(top);
     let realm = top::realm(top);
     let checked = check::together(&servers, &clients, &routes, &listeners);
     let addresses = resource::check_addresses(&resources);
@@ -72,6 +73,7 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
         caches: caches?,
         drain: drain?,
         workers: workers?,
+        certificate_refresh: certificate_refresh?,
         realm: realm?,
         digest,
     })

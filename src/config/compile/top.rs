@@ -46,11 +46,18 @@ pub(super) fn workers(top: &mut Table<'_>) -> Result<usize, Told> {
     top.or("workers", here, |value| value.whole(1..=WORKERS_MAX).map(|number| number as usize))
 }
 
+pub(super) fn certificate_refresh(top: &mut Table<'_>) -> Result<Duration, Told> {
+    top.or("certificate_refresh", CERTIFICATE_REFRESH, |value| duration(&value, Zero::Allowed))
+}
+
 pub(super) fn realm(top: &mut Table<'_>) -> Result<Realm, Told> {
     top.or("realm", Realm::default(), |value| {
         value.parse("write a short name such as \"api\"", str::parse)
     })
 }
+
+/// Soon enough for a certificate that is renewed days before its end, and seldom enough for a disk.
+const CERTIFICATE_REFRESH: Duration = Duration::from_secs(10);
 
 /// A hundred million entries are tens of gigabytes.
 const ENTRIES_MAX: u32 = 100_000_000;

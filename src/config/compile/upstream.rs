@@ -99,24 +99,28 @@ fn is_local(address: &EndpointAddress) -> bool {
 
 fn tls(table: &mut Table<'_>) -> Result<UpstreamTls, Told> {
     let spot = table.spot().clone();
-    let ca = table.option("ca", |value| files::authorities(&value));
-    let certificate = table.option("certificate", |value| files::certificates(&value));
-    let key = table.option("key", |value| files::private_key(&value));
+    let ca = table.option("ca", |value| files::with_path(&value, files::authorities));
+    let certificate =
+        table.option("certificate", |value| files::with_path(&value, files::certificates));
+    let key = table.option("key", |value| files::with_path(&value, files::private_key));
     let server_name = table.option("server_name", |value| {
         value.parse("write a host name such as \"orders.example.com\"", |text| {
             ServerName::try_from(text).map(|_| Box::from(text))
         })
     });
     let (ca, certificate, key, server_name) = (ca?, certificate?, key?, server_name?);
-    let identity = match (certificate, key) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
+    let (ca, ca_file) = ca.unzip();
+    let (identity, identity_files) = match (certificate, key) {
+        (Some((certificate, certificate_file)), Some((key, key_file))) => {
+            (Some((certificate, key)), Some((certificate_file, key_file)))
+        }
+        (None, None) => (None, None),
         _ => {
             let what = "`certificate` and `key` go together";
             return Err(spot.wrong(what, "write both, or none of the two"));
         }
     };
-    Ok(UpstreamTls { ca, identity, server_name })
+    Ok(UpstreamTls { ca, identity, server_name, ca_file, identity_files })
 }
 
 fn timeouts(table: &mut Table<'_>) -> Result<UpstreamTimeouts, Told> {

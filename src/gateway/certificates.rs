@@ -1,0 +1,45 @@
+//! How the certificates in use stand, for `/status` and `/metrics`.
+
+use std::path::PathBuf;
+
+use crate::base::certificate::not_after;
+use crate::base::time::UnixSeconds;
+use crate::config::{ListenerTls, UpstreamTls};
+
+/// The certificates of a listener, or ours at an upstream.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CertificateStatus {
+    /// `listeners.ADDRESS` or `upstreams.NAME`.
+    pub used_by: String,
+    /// When the files were read that are in use.
+    pub read_at: UnixSeconds,
+    /// Each file, and the end of the certificate in it.
+    pub certificates: Vec<(PathBuf, Option<UnixSeconds>)>,
+    /// What has stood in the files since and cannot be used: why, and since when.
+    pub refused: Option<(UnixSeconds, String)>,
+}
+
+impl CertificateStatus {
+    /// Of a listener.
+    pub fn of_listener(used_by: String, tls: &ListenerTls, read_at: UnixSeconds) -> Self {
+        let certificates = tls.pairs.iter().map(|pair| {
+            let own = pair.certificate.first();
+            (pair.certificate_file.clone(), own.and_then(|own| not_after(own)))
+        });
+        Self { used_by, read_at, certificates: certificates.collect(), refused: None }
+    }
+
+    /// Of an upstream.
+    pub fn of_upstream(used_by: String, tls: &UpstreamTls, read_at: UnixSeconds) -> Self {
+        let certificates = tls.identity.iter().zip(&tls.identity_files).map(|(ours, files)| {
+            let own = ours.0.first();
+            (files.0.clone(), own.and_then(|own| not_after(own)))
+        });
+        Self { used_by, read_at, certificates: certificates.collect(), refused: None }
+    }
+
+    /// The first moment at which one of them is no longer good.
+    pub fn first_end(&self) -> Option<UnixSeconds> {
+        self.certificates.iter().filter_map(|(_, end)| *end).min()
+    }
+}

@@ -1,0 +1,185 @@
+//! Certificates are renewed in place: their files are looked at every `certificate_refresh`, and
+//! what changed serves new connections. Open ones live on.
+//!
+//! What cannot be used, such as a pair of which one half is new, leaves the old one in use. It is
+//! logged and counted once for each change, and tried again at the next look.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::sleep;
+
+use super::listen::{BoundListener, Tls};
+use super::worker::Listeners;
+use crate::base::digest::Digest;
+use crate::base::time::{self, UnixSeconds};
+use crate::config::{ListenerTls, Look, UpstreamTls};
+use crate::gateway::{CertificateStatus, Gateway};
+
+/// Looks after the certificates of listeners and upstreams, until nobody sends listeners any more.
+pub(super) async fn renew_all(gateway: Arc<Gateway>, mut listeners: watch::Receiver<Listeners>) {
+    let mut renewal = Renewal { gateway, watched: BTreeMap::new() };
+    let mut is_due = false;
+    loop {
+        let current = Arc::clone(&listeners.borrow_and_update());
+        let every = renewal.gateway.snapshot().config().certificate_refresh;
+        // Files are read on a thread that may wait for them.
+        let looked = tokio::task::spawn_blocking(move || {
+            renewal.look(&current, is_due, time::now().unix);
+            renewal
+        });
+        renewal = match looked.await {
+            Ok(renewal) => renewal,
+            Err(_) => return, // the process ends
+        };
+        let pause = if every.is_zero() { Duration::MAX } else { every };
+        tokio::select! {
+            () = sleep(pause) => is_due = true,
+            // A reload has read all files by itself.
+            changed = listeners.changed() => match changed {
+                Ok(()) => is_due = false,
+                Err(_) => return,
+            },
+        }
+    }
+}
+
+struct Renewal {
+    gateway: Arc<Gateway>,
+    /// By `listeners.ADDRESS` and `upstreams.NAME`.
+    watched: BTreeMap<String, Watched>,
+}
+
+/// TLS settings in use.
+struct Watched {
+    settings: Settings,
+    read_at: UnixSeconds,
+    refused: Option<Refused>,
+}
+
+/// What stands in the files and cannot be used.
+struct Refused {
+    content: Digest,
+    at: UnixSeconds,
+    why: String,
+}
+
+#[derive(Clone, PartialEq)]
+enum Settings {
+    Listener(ListenerTls),
+    Upstream(UpstreamTls),
+}
+
+/// Where settings are put to work.
+enum Place<'a> {
+    Listener(&'a BoundListener),
+    Upstream(&'a str),
+}
+
+impl Renewal {
+    /// Looks at everything that is in use now; at its files only if that is due.
+    fn look(&mut self, listeners: &[Arc<BoundListener>], is_due: bool, now: UnixSeconds) {
+        let snapshot = self.gateway.snapshot();
+        let mut before = std::mem::take(&mut self.watched);
+        let at_listeners = listeners.iter().filter_map(|listener| {
+            let treatment = listener.treatment.load();
+            let settings = Settings::Listener(treatment.tls.as_ref()?.settings.clone());
+            Some((format!("listeners.{}", listener.address), Place::Listener(listener), settings))
+        });
+        let at_upstreams = snapshot.upstreams().filter_map(|upstream| {
+            let upstream = upstream.settings();
+            let settings = Settings::Upstream(upstream.tls.clone());
+            let has_files = settings.files().next().is_some();
+            let used_by = format!("upstreams.{}", upstream.name);
+            has_files.then_some((used_by, Place::Upstream(&upstream.name), settings))
+        });
+        for (used_by, place, settings) in at_listeners.chain(at_upstreams) {
+            let known = before.remove(&used_by).filter(|known| known.settings == settings);
+            let mut watched = known.unwrap_or(Watched { settings, read_at: now, refused: None });
+            if is_due {
+                self.renew(&used_by, &place, &mut watched, now);
+            }
+            self.watched.insert(used_by, watched);
+        }
+        self.gateway.publish_certificates(self.watched.iter().map(status).collect());
+    }
+
+    fn renew(&self, used_by: &str, place: &Place<'_>, watched: &mut Watched, now: UnixSeconds) {
+        let look = Look::at(watched.settings.files());
+        let metrics = self.gateway.metrics().certificates();
+        let renewed = watched.settings.renewed(&look);
+        match renewed.and_then(|new| self.put(place, &watched.settings, new)) {
+            Ok(None) => watched.refused = None,
+            Ok(Some(new)) => {
+                tracing::info!(used_by, "certificates renewed");
+                metrics.renewed(true);
+                *watched = Watched { settings: new, read_at: now, refused: None };
+            }
+            Err(why) => {
+                let content = look.digest();
+                if watched.refused.as_ref().is_some_and(|last| last.content == content) {
+                    return;
+                }
+                tracing::error!(used_by, error = %why, "certificates refused, the old ones go on");
+                metrics.renewed(false);
+                watched.refused = Some(Refused { content, at: now, why });
+            }
+        }
+    }
+
+    /// Puts settings to work in place of `old`; `None` if they are equal, or if others are at work
+    /// by now, which the next look will see.
+    fn put(
+        &self,
+        place: &Place<'_>,
+        old: &Settings,
+        new: Settings,
+    ) -> Result<Option<Settings>, String> {
+        if *old == new {
+            return Ok(None);
+        }
+        let is_done = match (place, &new) {
+            (Place::Listener(listener), Settings::Listener(tls)) => {
+                let tls = Tls::new(tls.clone()).map_err(|error| error.to_string())?;
+                listener.renew(tls, |current| Settings::Listener(current.clone()) == *old)
+            }
+            (Place::Upstream(name), Settings::Upstream(tls)) => {
+                let Settings::Upstream(old) = old else { return Ok(None) };
+                let renewed = self.gateway.renew_upstream(name, old, tls.clone());
+                renewed.map_err(|error| error.to_string())?
+            }
+            _ => false,
+        };
+        Ok(is_done.then_some(new))
+    }
+}
+
+impl Settings {
+    fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
+        match self {
+            Self::Listener(tls) => Box::new(tls.files()),
+            Self::Upstream(tls) => Box::new(tls.files()),
+        }
+    }
+
+    fn renewed(&self, look: &Look) -> Result<Self, String> {
+        match self {
+            Self::Listener(tls) => tls.renewed(look).map(Self::Listener),
+            Self::Upstream(tls) => tls.renewed(look).map(Self::Upstream),
+        }
+        .map_err(|error| error.to_string())
+    }
+}
+
+fn status((used_by, watched): (&String, &Watched)) -> CertificateStatus {
+    let (used_by, read_at) = (used_by.clone(), watched.read_at);
+    let status = match &watched.settings {
+        Settings::Listener(tls) => CertificateStatus::of_listener(used_by, tls, read_at),
+        Settings::Upstream(tls) => CertificateStatus::of_upstream(used_by, tls, read_at),
+    };
+    let refused = watched.refused.as_ref().map(|refused| (refused.at, refused.why.clone()));
+    CertificateStatus { refused, ..status }
+}
