@@ -13,7 +13,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::source::read_bounded;
-use super::{CertificatePair, ListenerTls, UpstreamTls};
+use super::{CertificatePair, ListenerTls, Outbound, UpstreamTls};
 use crate::base::digest::Digest;
 use crate::base::secret::Secret;
 
@@ -80,6 +80,10 @@ impl Look {
         all.ok_or_else(|| RenewError::NoCertificate(file.to_owned()))
     }
 
+    fn ca(&self, file: Option<&Path>) -> Result<Option<Vec<CertificateDer<'static>>>, RenewError> {
+        file.map(|file| self.certificates(file)).transpose()
+    }
+
     fn key(&self, file: &Path) -> Result<Secret, RenewError> {
         let content = self.content(file)?;
         let text = std::str::from_utf8(content).ok();
@@ -108,10 +112,9 @@ impl ListenerTls {
                 ..pair.clone()
             })
         };
-        let client_ca = self.client_ca_file.as_deref().map(|file| look.certificates(file));
         Ok(Self {
             pairs: self.pairs.iter().map(pair).collect::<Result<_, _>>()?,
-            client_ca: client_ca.transpose()?,
+            client_ca: look.ca(self.client_ca_file.as_deref())?,
             client_ca_file: self.client_ca_file.clone(),
         })
     }
@@ -130,11 +133,26 @@ impl UpstreamTls {
     /// # Errors
     /// As there.
     pub fn renewed(&self, look: &Look) -> Result<Self, RenewError> {
-        let ca = self.ca_file.as_deref().map(|file| look.certificates(file)).transpose()?;
+        let ca = look.ca(self.ca_file.as_deref())?;
         let identity = self
             .identity_files
             .as_ref()
             .map(|(certificate, key)| Ok((look.certificates(certificate)?, look.key(key)?)));
         Ok(Self { ca, identity: identity.transpose()?, ..self.clone() })
+    }
+}
+
+impl Outbound {
+    /// The files that its TLS settings were read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.ca_file.iter().map(PathBuf::as_path)
+    }
+
+    /// As [`ListenerTls::renewed`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn renewed(&self, look: &Look) -> Result<Self, RenewError> {
+        Ok(Self { ca: look.ca(self.ca_file.as_deref())?, ..self.clone() })
     }
 }

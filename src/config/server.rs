@@ -87,6 +87,8 @@ pub struct JwksTimes {
 pub struct Outbound {
     /// The only CA that counts for it; absent: the system's.
     pub ca: Option<Vec<CertificateDer<'static>>>,
+    /// Where `ca` was read.
+    pub ca_file: Option<PathBuf>,
     /// An HTTP proxy on the way; the environment is never asked for one.
     pub proxy: Option<Uri>,
     /// Default 2 s.

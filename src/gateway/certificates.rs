@@ -6,10 +6,10 @@ use crate::base::certificate::not_after;
 use crate::base::time::UnixSeconds;
 use crate::config::{ListenerTls, UpstreamTls};
 
-/// The certificates of a listener, or ours at an upstream.
+/// The certificates of a listener, or ours at an upstream; none where there is only a CA.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CertificateStatus {
-    /// `listeners.ADDRESS` or `upstreams.NAME`.
+    /// `listeners.ADDRESS`, `upstreams.NAME` or `authorization_servers.NAME`.
     pub used_by: String,
     /// When the files were read that are in use.
     pub read_at: UnixSeconds,
@@ -36,6 +36,11 @@ impl CertificateStatus {
             (files.0.clone(), own.and_then(|own| not_after(own)))
         });
         Self { used_by, read_at, certificates: certificates.collect(), refused: None }
+    }
+
+    /// Of an authorization server: we show it none.
+    pub fn of_server(used_by: String, read_at: UnixSeconds) -> Self {
+        Self { used_by, read_at, certificates: Vec::new(), refused: None }
     }
 
     /// The first moment at which one of them is no longer good.

@@ -41,7 +41,7 @@ use self::snapshot::Ground;
 use self::upgrade::Asking;
 use crate::base::time;
 use crate::body::{Body, RequestWatch};
-use crate::config::{Config, UpstreamTls};
+use crate::config::Config;
 use crate::headers::{self, MaxForwards, Preflight};
 use crate::policy::Permit;
 use crate::reject::{
@@ -121,25 +121,19 @@ impl Gateway {
         Ok(())
     }
 
-    /// Gives an upstream other TLS settings in place of `old`, with connections of its own; false
-    /// if it has others by now.
+    /// Changes the configuration at work: what has other settings by that is made anew, with
+    /// connections of its own, as by a reload. `change` says whether there is anything to change;
+    /// gives that.
     ///
     /// # Errors
-    /// When they cannot be put to work; the old ones then go on.
-    pub fn renew_upstream(
-        &self,
-        name: &str,
-        old: &UpstreamTls,
-        new: UpstreamTls,
-    ) -> Result<bool, BuildError> {
+    /// When it cannot be put to work; the old one then goes on.
+    pub fn change(&self, change: impl FnOnce(&mut Config) -> bool) -> Result<bool, BuildError> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let before = self.snapshot();
         let mut config = before.config().clone();
-        let mut upstreams = config.upstreams.iter_mut();
-        let Some(upstream) = upstreams.find(|one| &*one.name == name && one.tls == *old) else {
+        if !change(&mut config) {
             return Ok(false);
-        };
-        upstream.tls = new;
+        }
         let snapshot = Snapshot::build(&self.ground, config, Some(&before))?;
         self.snapshot.store(Arc::new(snapshot));
         Ok(true)

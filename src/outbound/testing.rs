@@ -26,6 +26,7 @@ use crate::oauth::ClientId;
 pub(crate) fn outbound() -> Outbound {
     Outbound {
         ca: None,
+        ca_file: None,
         proxy: None,
         connect_timeout: Duration::from_secs(2),
         timeout: Duration::from_secs(5),

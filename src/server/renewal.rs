@@ -1,5 +1,6 @@
 //! Certificates are renewed in place: their files are looked at every `certificate_refresh`, and
-//! what changed serves new connections. Open ones live on.
+//! what changed serves new connections. Open ones live on. An authorization server whose CA changed
+//! is another one, as after a reload: nothing learnt under the old CA is used again.
 //!
 //! What cannot be used, such as a pair of which one half is new, leaves the old one in use. It is
 //! logged and counted once for each change, and tried again at the next look.
@@ -16,10 +17,10 @@ use super::listen::{BoundListener, Tls};
 use super::worker::Listeners;
 use crate::base::digest::Digest;
 use crate::base::time::{self, UnixSeconds};
-use crate::config::{ListenerTls, Look, UpstreamTls};
+use crate::config::{Config, ListenerTls, Look, Outbound, UpstreamTls};
 use crate::gateway::{CertificateStatus, Gateway};
 
-/// Looks after the certificates of listeners and upstreams, until nobody sends listeners any more.
+/// Looks after the certificates of listeners, upstreams and authorization servers, until nobody sends listeners any more.
 pub(super) async fn renew_all(gateway: Arc<Gateway>, mut listeners: watch::Receiver<Listeners>) {
     let mut renewal = Renewal { gateway, watched: BTreeMap::new() };
     let mut is_due = false;
@@ -49,7 +50,7 @@ pub(super) async fn renew_all(gateway: Arc<Gateway>, mut listeners: watch::Recei
 
 struct Renewal {
     gateway: Arc<Gateway>,
-    /// By `listeners.ADDRESS` and `upstreams.NAME`.
+    /// By `listeners.ADDRESS`, `upstreams.NAME` and `authorization_servers.NAME`.
     watched: BTreeMap<String, Watched>,
 }
 
@@ -71,12 +72,14 @@ struct Refused {
 enum Settings {
     Listener(ListenerTls),
     Upstream(UpstreamTls),
+    Server(Outbound),
 }
 
 /// Where settings are put to work.
 enum Place<'a> {
     Listener(&'a BoundListener),
     Upstream(&'a str),
+    Server(&'a str),
 }
 
 impl Renewal {
@@ -91,12 +94,17 @@ impl Renewal {
         });
         let at_upstreams = snapshot.upstreams().filter_map(|upstream| {
             let upstream = upstream.settings();
-            let settings = Settings::Upstream(upstream.tls.clone());
-            let has_files = settings.files().next().is_some();
             let used_by = format!("upstreams.{}", upstream.name);
-            has_files.then_some((used_by, Place::Upstream(&upstream.name), settings))
+            let settings = Settings::Upstream(upstream.tls.clone());
+            settings.of_files().map(|it| (used_by, Place::Upstream(&upstream.name), it))
         });
-        for (used_by, place, settings) in at_listeners.chain(at_upstreams) {
+        let at_servers = snapshot.servers().iter().filter_map(|server| {
+            let server = server.settings();
+            let used_by = format!("authorization_servers.{}", server.name);
+            let settings = Settings::Server(server.outbound.clone());
+            settings.of_files().map(|it| (used_by, Place::Server(&server.name), it))
+        });
+        for (used_by, place, settings) in at_listeners.chain(at_upstreams).chain(at_servers) {
             let known = before.remove(&used_by).filter(|known| known.settings == settings);
             let mut watched = known.unwrap_or(Watched { settings, read_at: now, refused: None });
             if is_due {
@@ -146,22 +154,45 @@ impl Renewal {
                 let tls = Tls::new(tls.clone()).map_err(|error| error.to_string())?;
                 listener.renew(tls, |current| Settings::Listener(current.clone()) == *old)
             }
-            (Place::Upstream(name), Settings::Upstream(tls)) => {
-                let Settings::Upstream(old) = old else { return Ok(None) };
-                let renewed = self.gateway.renew_upstream(name, old, tls.clone());
-                renewed.map_err(|error| error.to_string())?
+            (Place::Upstream(_) | Place::Server(_), _) => {
+                let changed = self.gateway.change(|config| new.take_place(old, place, config));
+                changed.map_err(|error| error.to_string())?
             }
-            _ => false,
+            (Place::Listener(_), Settings::Upstream(_) | Settings::Server(_)) => false,
         };
         Ok(is_done.then_some(new))
     }
 }
 
 impl Settings {
+    /// Them, if any of it comes from a file.
+    fn of_files(self) -> Option<Self> {
+        let has_files = self.files().next().is_some();
+        has_files.then_some(self)
+    }
+
+    /// Takes the place of `old` in a configuration; false if others are there by now.
+    fn take_place(&self, old: &Self, place: &Place<'_>, config: &mut Config) -> bool {
+        match (place, self, old) {
+            (Place::Upstream(name), Self::Upstream(new), Self::Upstream(old)) => {
+                let mut all = config.upstreams.iter_mut();
+                let found = all.find(|one| *one.name == **name && one.tls == *old);
+                found.map(|upstream| upstream.tls = new.clone()).is_some()
+            }
+            (Place::Server(name), Self::Server(new), Self::Server(old)) => {
+                let mut all = config.servers.iter_mut();
+                let found = all.find(|one| *one.name == **name && one.outbound == *old);
+                found.map(|server| server.outbound = new.clone()).is_some()
+            }
+            _ => false,
+        }
+    }
+
     fn files(&self) -> Box<dyn Iterator<Item = &Path> + '_> {
         match self {
             Self::Listener(tls) => Box::new(tls.files()),
             Self::Upstream(tls) => Box::new(tls.files()),
+            Self::Server(outbound) => Box::new(outbound.files()),
         }
     }
 
@@ -169,6 +200,7 @@ impl Settings {
         match self {
             Self::Listener(tls) => tls.renewed(look).map(Self::Listener),
             Self::Upstream(tls) => tls.renewed(look).map(Self::Upstream),
+            Self::Server(outbound) => outbound.renewed(look).map(Self::Server),
         }
         .map_err(|error| error.to_string())
     }
@@ -179,6 +211,7 @@ fn status((used_by, watched): (&String, &Watched)) -> CertificateStatus {
     let status = match &watched.settings {
         Settings::Listener(tls) => CertificateStatus::of_listener(used_by, tls, read_at),
         Settings::Upstream(tls) => CertificateStatus::of_upstream(used_by, tls, read_at),
+        Settings::Server(_) => CertificateStatus::of_server(used_by, read_at),
     };
     let refused = watched.refused.as_ref().map(|refused| (refused.at, refused.why.clone()));
     CertificateStatus { refused, ..status }

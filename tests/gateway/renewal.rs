@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::harness::http2::Http2;
 use crate::harness::tls::{Authority, Identity};
+use crate::harness::world::ORDERS;
 use crate::harness::{Backend, Reply, Setup, TestIssuer, World, eventually, unix_now};
 
 const ROUTE: &str = r#"path = "/p", access = "public""#;
@@ -94,4 +95,31 @@ async fn an_upstreams_ca_is_renewed_too() {
     gateway.folder().write("ca.pem", new.pem());
     eventually("the new CA", async || (gateway.get("/p").send().await.status == 200).then_some(()))
         .await;
+}
+
+#[tokio::test]
+async fn an_authorization_servers_ca_is_renewed_too() {
+    let (old, new) = (Authority::new(), Authority::new());
+    let server = Backend::over_tls(&new, &[b"http/1.1"]).await;
+    let issuer = TestIssuer::named(&format!("https://{}", server.address()), &["ES256"]);
+    let jwks = issuer.jwks().to_string();
+    server.answer(move |_| {
+        Reply::status(200).header("content-type", "application/json").body(jwks.clone())
+    });
+    let upstream = Backend::start().await;
+    let setup = Setup::new().top(OFTEN).upstream("api", &upstream.url(), "");
+    setup.folder.write("ca.pem", old.pem());
+    let table = format!(
+        "[authorization_servers.main]\nissuer = \"{0}\"\njwks_uri = \"{0}/keys\"\n\
+         audiences = [\"https://api.test\"]\noutbound = {{ ca = \"ca.pem\" }}",
+        issuer.name
+    );
+    let gateway = setup.table(&table).route(ORDERS).start_unready().await;
+    let token = issuer.token().scopes("orders:read").sign();
+    let ask = async || gateway.get("/orders/1").bearer(&token).send().await.status;
+    assert_eq!(ask().await, 503);
+    gateway.folder().write("ca.pem", new.pem());
+    eventually("the new CA", async || (ask().await == 200).then_some(())).await;
+    let status = gateway.admin("/status").await.json();
+    assert_eq!(status["certificates"][0]["used_by"], "authorization_servers.main");
 }

@@ -213,7 +213,7 @@ fn jwks(table: &mut Table<'_>) -> Result<JwksTimes, Told> {
 }
 
 fn outbound(table: &mut Table<'_>) -> Result<Outbound, Told> {
-    let ca = table.option("ca", |value| files::authorities(&value));
+    let ca = table.option("ca", |value| files::with_path(&value, files::authorities));
     let proxy = table.option("proxy", |value| proxy(&value));
     let mut time = |key, default_s| {
         table.or(key, Duration::from_secs(default_s), |value| duration(&value, Zero::Refused))
@@ -226,8 +226,10 @@ fn outbound(table: &mut Table<'_>) -> Result<Outbound, Told> {
             false => Err(value.wrong("out of bounds", "write a size from \"1KiB\" to \"64MiB\"")),
         }
     });
+    let (ca, ca_file) = ca?.unzip();
     Ok(Outbound {
-        ca: ca?,
+        ca,
+        ca_file,
         proxy: proxy?,
         connect_timeout: connect_timeout?,
         timeout: timeout?,

@@ -127,6 +127,7 @@ impl ClientCredentials {
     fn outbound(&self) -> Outbound {
         Outbound {
             ca: self.authorities.clone(),
+            ca_file: None,
             proxy: None,
             connect_timeout: Duration::from_secs(2),
             timeout: Duration::from_secs(5),
