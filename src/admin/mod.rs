@@ -69,9 +69,12 @@ fn read_members(gateway: &Gateway) {
     let metrics = gateway.metrics();
     metrics.forget_upstream_members();
     for upstream in gateway.snapshot().upstreams() {
+        let name = &upstream.settings().name;
         for (state, count) in upstream.member_counts() {
-            metrics.upstream_members(&upstream.settings().name, state.name(), count);
+            metrics.upstream_members(name, state.name(), count);
         }
+        let connections = upstream.connections();
+        metrics.upstream_connections(name, connections.open, connections.waiting);
     }
 }
 

@@ -73,7 +73,16 @@ struct UpstreamStatus {
     endpoints: Vec<String>,
     addresses_known: bool,
     in_flight: usize,
+    connections: ConnectionsStatus,
     members: Vec<MemberStatus>,
+}
+
+/// `max` is `limits.connections`; `waiting` counts requests.
+#[derive(Serialize)]
+struct ConnectionsStatus {
+    open: usize,
+    max: usize,
+    waiting: usize,
 }
 
 #[derive(Serialize)]
@@ -168,8 +177,16 @@ impl UpstreamStatus {
             endpoints: settings.endpoints.iter().map(ToString::to_string).collect(),
             addresses_known: upstream.addresses_known(),
             in_flight: upstream.in_flight(),
+            connections: ConnectionsStatus::of(upstream.connections()),
             members: upstream.members().into_iter().map(MemberStatus::of).collect(),
         }
+    }
+}
+
+impl ConnectionsStatus {
+    fn of(connections: crate::upstream::ConnectionsStatus) -> Self {
+        let crate::upstream::ConnectionsStatus { open, most, waiting } = connections;
+        Self { open, max: most, waiting }
     }
 }
 

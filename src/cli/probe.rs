@@ -60,7 +60,7 @@ mod tests {
             endpoints: Vec::new(),
             tls: UpstreamTls::default(),
             timeouts: UpstreamTimeouts { connect: second, header: second, idle: second },
-            limits: UpstreamLimits { requests: 1, idle_connections: 1 },
+            limits: UpstreamLimits { requests: 1, connections: 1, idle_connections: 1 },
             resolve: second,
             balance: Balance::default(),
             eject: Ejection::default(),

@@ -197,6 +197,9 @@ pub struct UpstreamTimeouts {
 pub struct UpstreamLimits {
     /// Requests under way at once, all workers together; over it: 503. Default 10,000.
     pub requests: usize,
-    /// Unused connections kept for each endpoint by each worker; default 256.
+    /// Connections open at once, all workers and endpoints together; over it a request waits for
+    /// one, for `timeouts.connect` at most: 503. Default: as many as `requests`.
+    pub connections: usize,
+    /// Unused connections kept for each endpoint by each worker; default 1024.
     pub idle_connections: usize,
 }

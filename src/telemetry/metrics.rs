@@ -286,7 +286,8 @@ impl Metrics {
         self.upstreams.events(name)
     }
 
-    /// Forgets what [`upstream_members`](Self::upstream_members) has set: upstreams may be gone.
+    /// Forgets what [`upstream_members`](Self::upstream_members) and
+    /// [`upstream_connections`](Self::upstream_connections) have set: upstreams may be gone.
     pub fn forget_upstream_members(&self) {
         self.upstreams.forget_members();
     }
@@ -294,6 +295,12 @@ impl Metrics {
     /// Sets how many members of an upstream are in a state; read when the page is made.
     pub fn upstream_members(&self, upstream: &str, state: &'static str, count: usize) {
         self.upstreams.members(upstream, state, count);
+    }
+
+    /// Sets how many connections to an upstream are open, and how many requests wait for one; read
+    /// when the page is made.
+    pub fn upstream_connections(&self, upstream: &str, open: usize, waiting: usize) {
+        self.upstreams.connections(upstream, open, waiting);
     }
 
     /// The numbers of certificates.

@@ -9,6 +9,8 @@ use super::metrics::{counters, gauges};
 #[derive(Debug)]
 pub(super) struct UpstreamFamilies {
     members: IntGaugeVec,
+    connections: IntGaugeVec,
+    waits: IntCounterVec,
     ejections: IntCounterVec,
     checks: IntCounterVec,
     retries: IntCounterVec,
@@ -61,6 +63,8 @@ impl RetryOutcome {
 #[derive(Clone, Debug)]
 pub struct UpstreamEvents {
     ejections: IntCounter,
+    /// Refused and served ones.
+    waits: [IntCounter; 2],
     /// Bad and good ones.
     checks: [IntCounter; 2],
     retries: [[IntCounter; RetryOutcome::ALL.len()]; RetryReason::ALL.len()],
@@ -70,6 +74,12 @@ impl UpstreamEvents {
     /// Counts a member that was ejected.
     pub fn ejected(&self) {
         self.ejections.inc();
+    }
+
+    /// Counts a request that found no connection free, and did get one, or none in time.
+    pub fn waited(&self, is_served: bool) {
+        let [refused, served] = &self.waits;
+        if is_served { served.inc() } else { refused.inc() }
     }
 
     /// Counts a health check.
@@ -96,6 +106,18 @@ impl UpstreamFamilies {
                 "Members of an upstream, by their state.",
                 &["upstream", "state"],
             ),
+            connections: gauges(
+                registry,
+                "scopegate_upstream_connections",
+                "Connections to an upstream, and requests that wait for one.",
+                &["upstream", "state"],
+            ),
+            waits: counters(
+                registry,
+                "scopegate_upstream_connection_waits_total",
+                "Requests that found as many connections open as may be, by how that ended.",
+                &["upstream", "outcome"],
+            ),
             ejections: counters(
                 registry,
                 "scopegate_upstream_ejections_total",
@@ -120,6 +142,8 @@ impl UpstreamFamilies {
     pub(super) fn events(&self, name: &str) -> UpstreamEvents {
         UpstreamEvents {
             ejections: self.ejections.with_label_values(&[name]),
+            waits: ["refused", "served"]
+                .map(|outcome| self.waits.with_label_values(&[name, outcome])),
             checks: ["bad", "good"].map(|outcome| self.checks.with_label_values(&[name, outcome])),
             retries: RetryReason::ALL.map(|reason| {
                 RetryOutcome::ALL.map(|outcome| {
@@ -131,12 +155,22 @@ impl UpstreamFamilies {
 
     pub(super) fn forget_members(&self) {
         self.members.reset();
+        self.connections.reset();
     }
 
     pub(super) fn members(&self, upstream: &str, state: &'static str, count: usize) {
-        let count = i64::try_from(count).unwrap_or(i64::MAX);
-        self.members.with_label_values(&[upstream, state]).set(count);
+        self.members.with_label_values(&[upstream, state]).set(whole(count));
     }
+
+    pub(super) fn connections(&self, upstream: &str, open: usize, waiting: usize) {
+        for (state, count) in [("open", open), ("waiting", waiting)] {
+            self.connections.with_label_values(&[upstream, state]).set(whole(count));
+        }
+    }
+}
+
+fn whole(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

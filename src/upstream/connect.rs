@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::places::Place;
 use crate::base::gather::Gathering;
 use crate::config::{EndpointAddress, EndpointProtocol};
 use crate::reject::UpstreamFailure;
@@ -80,16 +81,17 @@ pub(super) enum Purpose {
     Switch,
 }
 
-/// Connects, handshakes included, until `deadline`. Nothing of a request has been sent when this
-/// fails.
+/// Connects, handshakes included, until `deadline`; `place` is the connection's. Nothing of a
+/// request has been sent when this fails.
 pub(super) async fn connect(
     target: &Target,
     purpose: Purpose,
+    place: Place,
     deadline: Instant,
 ) -> Result<(Stream, Protocol), UpstreamFailure> {
     let plain = open(&target.address, deadline).await?;
     match &target.security {
-        Security::Plain(protocol) => Ok((Stream::Plain(plain), *protocol)),
+        Security::Plain(protocol) => Ok((Stream::Plain(plain, place), *protocol)),
         Security::Tls(connector, name) => {
             let handshake = match purpose {
                 Purpose::Requests => connector.connect(name.clone(), plain),
@@ -109,7 +111,7 @@ pub(super) async fn connect(
                 Some(b"h2") => Protocol::Http2,
                 _ => Protocol::Http1,
             };
-            Ok((Stream::Tls(Box::new(stream)), protocol))
+            Ok((Stream::Tls(Box::new(stream), place), protocol))
         }
     }
 }
@@ -173,10 +175,13 @@ fn share_until(deadline: Instant, left: usize) -> Instant {
     now + rest / u32::try_from(left).unwrap_or(u32::MAX).max(1)
 }
 
-/// A connection's bytes.
+/// A connection's bytes, and its place, which it gives back when it is closed.
 pub(super) enum Stream {
-    Plain(Plain),
-    Tls(Box<TlsStream<Plain>>),
+    Plain(Plain, #[expect(dead_code, reason = "given back when it is dropped")] Place),
+    Tls(
+        Box<TlsStream<Plain>>,
+        #[expect(dead_code, reason = "given back when it is dropped")] Place,
+    ),
 }
 
 /// A socket.
@@ -195,7 +200,7 @@ macro_rules! pass_on {
                 buffer: &mut ReadBuf<'_>,
             ) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => Pin::new(stream).poll_read(cx, buffer),)+
+                    $(Self::$variant(stream, ..) => Pin::new(stream).poll_read(cx, buffer),)+
                 }
             }
         }
@@ -207,7 +212,7 @@ macro_rules! pass_on {
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => Pin::new(stream).poll_write(cx, bytes),)+
+                    $(Self::$variant(stream, ..) => Pin::new(stream).poll_write(cx, bytes),)+
                 }
             }
 
@@ -217,25 +222,25 @@ macro_rules! pass_on {
                 slices: &[io::IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => Pin::new(stream).poll_write_vectored(cx, slices),)+
+                    $(Self::$variant(stream, ..) => Pin::new(stream).poll_write_vectored(cx, slices),)+
                 }
             }
 
             fn is_write_vectored(&self) -> bool {
                 match self {
-                    $(Self::$variant(stream) => stream.is_write_vectored(),)+
+                    $(Self::$variant(stream, ..) => stream.is_write_vectored(),)+
                 }
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => Pin::new(stream).poll_flush(cx),)+
+                    $(Self::$variant(stream, ..) => Pin::new(stream).poll_flush(cx),)+
                 }
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
                 match self.get_mut() {
-                    $(Self::$variant(stream) => Pin::new(stream).poll_shutdown(cx),)+
+                    $(Self::$variant(stream, ..) => Pin::new(stream).poll_shutdown(cx),)+
                 }
             }
         }

@@ -15,6 +15,7 @@ use tokio::time::{Instant, timeout_at};
 use super::connect::{Protocol, Purpose, connect};
 use super::http1::Link;
 use super::member::Member;
+use super::places::Place;
 use super::pool::InFlight;
 use super::{Upstream, later};
 use crate::body::Body;
@@ -80,7 +81,9 @@ impl Upstream {
         };
         let request = Request::get(&*settings.path).header(HOST, host).header(USER_AGENT, AGENT);
         let request = request.body(Body::empty()).ok()?;
-        let (stream, protocol) = connect(&member.target, Purpose::Requests, deadline).await.ok()?;
+        let connected =
+            connect(&member.target, Purpose::Requests, Place::uncounted(), deadline).await;
+        let (stream, protocol) = connected.ok()?;
         let exchange = InFlight::of_a_check(Instant::now(), settings.timeout);
         let sent = match protocol {
             Protocol::Http1 => Link::start(stream).send(request, exchange, deadline).await,

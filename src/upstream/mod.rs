@@ -26,7 +26,8 @@
 //! An endpoint's literal address or socket is one member; a name is one for each of its addresses,
 //! looked up by [`tend`] every `resolve`. The [roster] has them, a [breaker] each leaves those alone
 //! that fail, [health] checks those that say they are unwell, and each worker has its own [slots]
-//! with connections to them. Which one a request goes to is decided by [balance].
+//! with connections to them. Which one a request goes to is decided by [balance]; how many
+//! connections there may be, and who waits for one, by [places].
 //!
 //! Cost of an exchange over a pooled HTTP/1.1 connection: two uncontended locks of the pool, one
 //! clock read, no task and, in steady use, no timer; two allocations for a small answer (see
@@ -43,6 +44,7 @@ mod member;
 mod message;
 mod open;
 mod patience;
+mod places;
 mod pool;
 mod quota;
 mod roster;
@@ -70,6 +72,7 @@ use balance::number_of;
 use connect::{Protocol, Security, Target};
 use exchange::Unanswered;
 use member::Member;
+use places::Places;
 use pool::Pool;
 use quota::Quota;
 use roster::Roster;
@@ -99,6 +102,7 @@ impl WorkerIndex {
 pub struct Upstream {
     settings: config::Upstream,
     roster: Arc<Roster>,
+    places: Arc<Places>,
     pools: Box<[Arc<Pool>]>,
     addresses_known: AtomicBool,
 }
@@ -139,11 +143,13 @@ impl Upstream {
         let workers = workers.max(1);
         let roster = Arc::new(Roster::new(&settings, targets(&settings)?, workers, events));
         let quota = Arc::new(Quota::new(settings.limits.requests, workers));
+        let places = Places::new(settings.limits.connections);
         let pool = |worker| {
-            Arc::new(Pool::new(&settings, Arc::clone(&quota), Arc::clone(&roster), worker))
+            let bounds = (Arc::clone(&quota), Arc::clone(&places));
+            Arc::new(Pool::new(&settings, bounds, Arc::clone(&roster), worker))
         };
         let pools = (0..workers).map(pool).collect();
-        Ok(Self { settings, roster, pools, addresses_known: AtomicBool::new(false) })
+        Ok(Self { settings, roster, places, pools, addresses_known: AtomicBool::new(false) })
     }
 
     /// What it was built from.
@@ -154,6 +160,15 @@ impl Upstream {
     /// Requests under way, all workers together.
     pub fn in_flight(&self) -> usize {
         self.pools.iter().map(|pool| pool.in_flight()).sum()
+    }
+
+    /// How its connections stand.
+    pub fn connections(&self) -> ConnectionsStatus {
+        ConnectionsStatus {
+            open: self.places.taken(),
+            most: self.places.most(),
+            waiting: self.places.waiting(),
+        }
     }
 
     /// Whether an address of it is known.
@@ -190,6 +205,17 @@ impl Upstream {
         };
         Some(number_of(bytes))
     }
+}
+
+/// The connections to an upstream, all workers and members together.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionsStatus {
+    /// How many are open, or are being opened; health checks apart.
+    pub open: usize,
+    /// How many may be.
+    pub most: usize,
+    /// Requests that wait for one.
+    pub waiting: usize,
 }
 
 /// How one member of an upstream does.

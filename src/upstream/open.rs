@@ -1,12 +1,14 @@
 //! A connection for a request: opened to its member, or to another one if that cannot be reached.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
 use super::connect::{Protocol, Purpose, connect};
 use super::http1::Link;
 use super::member::Member;
+use super::places::{Asked, Turn};
 use super::pool::{InFlight, Line, Pool};
 use super::{Upstream, WorkerIndex, later, stream};
 use crate::reject::UpstreamFailure;
@@ -48,7 +50,9 @@ impl Upstream {
             let opening = async {
                 match purpose {
                     Purpose::Requests => self.open_to(worker, pool, slot, &member, deadline).await,
-                    Purpose::Switch => self.open_for_a_switch(&member, deadline).await,
+                    Purpose::Switch => {
+                        self.open_for_a_switch(worker, pool, &member, deadline).await
+                    }
                 }
             };
             let NotOpened { failure, blame } = match Box::pin(opening).await {
@@ -61,7 +65,9 @@ impl Upstream {
                 pool.mark_down(slot, now);
                 self.roster.failed(&member, now);
             }
-            if tries <= tried.len() || deadline <= now {
+            // Who found no place has waited for long enough, and would elsewhere find none either.
+            let is_busy = failure == UpstreamFailure::Busy;
+            if is_busy || tries <= tried.len() || deadline <= now {
                 return Err(failure);
             }
             let other = pool.other_than(&tried, exchange, now).ok_or(failure)?;
@@ -76,7 +82,7 @@ impl Upstream {
     }
 
     /// Where requests share a connection, one opens it and the others wait for it, all of them for
-    /// no longer than `timeouts.connect`.
+    /// no longer than `timeouts.connect`, the wait for a place apart.
     async fn open_to(
         &self,
         worker: WorkerIndex,
@@ -87,13 +93,12 @@ impl Upstream {
     ) -> Result<Line, NotOpened> {
         let whole = later(Instant::now(), self.settings.timeouts.connect);
         let by = |blame| move |failure| NotOpened { failure, blame };
-        let blame = |failure| NotOpened::of(failure, deadline, whole);
-        let deadline = deadline.min(whole);
+        let until = deadline.min(whole);
         let expected = member.target.security.protocol().or_else(|| pool.spoke(slot));
         let opening = match member.opening.get(worker.get()) {
             Some(opening) if expected != Some(Protocol::Http1) => {
-                let held = timeout_at(deadline, opening.lock()).await;
-                Some(held.map_err(|_| by(Blame::Nobody)(UpstreamFailure::TimedOut))?)
+                let held = timeout_at(until, opening.lock()).await;
+                Some(held.map_err(|_| by(Blame::Nobody)(self.waited_in_vain()))?)
             }
             _ => None,
         };
@@ -102,8 +107,16 @@ impl Upstream {
         {
             return Ok(line);
         }
-        let (stream, protocol) =
-            connect(&member.target, Purpose::Requests, deadline).await.map_err(blame)?;
+        let (place, waited) = match self.place(worker, pool, slot, until).await {
+            Some((Turn::Open(place), waited)) => (place, waited),
+            Some((Turn::Take(link), _)) => return Ok(Line::Http1(link)),
+            None => return Err(NotOpened::busy()),
+        };
+        let whole = whole + waited;
+        let blame = |failure| NotOpened::of(failure, deadline, whole);
+        let deadline = deadline.min(whole);
+        let connected = connect(&member.target, Purpose::Requests, place, deadline).await;
+        let (stream, protocol) = connected.map_err(blame)?;
         match protocol {
             Protocol::Http1 => {
                 pool.speaks_http1(slot);
@@ -124,12 +137,20 @@ impl Upstream {
     /// Opens one that no other request gets.
     async fn open_for_a_switch(
         &self,
+        worker: WorkerIndex,
+        pool: &Pool,
         member: &Member,
         deadline: Instant,
     ) -> Result<Line, NotOpened> {
         let whole = later(Instant::now(), self.settings.timeouts.connect);
+        let (place, waited) = match self.place(worker, pool, NO_SLOT, deadline.min(whole)).await {
+            Some((Turn::Open(place), waited)) => (place, waited),
+            Some((Turn::Take(link), _)) => return Ok(Line::Http1(link)),
+            None => return Err(NotOpened::busy()),
+        };
+        let whole = whole + waited;
         let blame = |failure| NotOpened::of(failure, deadline, whole);
-        let opened = connect(&member.target, Purpose::Switch, deadline.min(whole)).await;
+        let opened = connect(&member.target, Purpose::Switch, place, deadline.min(whole)).await;
         match opened.map_err(blame)? {
             (stream, Protocol::Http1) => Ok(Line::Http1(Link::start(stream))),
             // It speaks HTTP/2 alone, or chose what it was not offered.
@@ -138,9 +159,60 @@ impl Upstream {
             }
         }
     }
+
+    /// The right to open a connection, or one of that slot that came free meanwhile, and how long
+    /// that was waited for; `None`: there was none by then.
+    async fn place(
+        &self,
+        worker: WorkerIndex,
+        pool: &Pool,
+        slot: usize,
+        until: Instant,
+    ) -> Option<(Turn, Duration)> {
+        let asked = Instant::now();
+        loop {
+            let stand = match self.places.ask((worker.get(), slot)) {
+                Asked::Given(place) => return Some((Turn::Open(place), Instant::now() - asked)),
+                Asked::Queued(stand) => stand,
+            };
+            // After that: what is left idle from now on sees that somebody waits.
+            self.close_idle(worker);
+            let turn = timeout_at(until, stand.turn()).await.ok().flatten();
+            self.roster.events.waited(turn.is_some());
+            let waited = Instant::now() - asked;
+            match turn? {
+                // One that is no good is closed, and its place is somebody's.
+                Turn::Take(link) => {
+                    if let Some(link) = pool.checked(link, Instant::now()) {
+                        return Some((Turn::Take(link), waited));
+                    }
+                }
+                open @ Turn::Open(_) => return Some((open, waited)),
+            }
+        }
+    }
+
+    /// Closes a connection that carries nothing: one of this worker's, else of another.
+    fn close_idle(&self, worker: WorkerIndex) {
+        let (before, from) = self.pools.split_at_checked(worker.get()).unwrap_or_default();
+        let _ = from.iter().chain(before).any(|pool| pool.close_idle());
+    }
+
+    /// Why a connection that another request was to open is not there.
+    fn waited_in_vain(&self) -> UpstreamFailure {
+        match self.places.waiting() {
+            0 => UpstreamFailure::TimedOut,
+            _ => UpstreamFailure::Busy,
+        }
+    }
 }
 
 impl NotOpened {
+    /// Every place was taken for too long.
+    const fn busy() -> Self {
+        Self { failure: UpstreamFailure::Busy, blame: Blame::Nobody }
+    }
+
     /// A connection that failed, with the time that it had and the time that it may take.
     fn of(failure: UpstreamFailure, deadline: Instant, whole: Instant) -> Self {
         let is_cut_short = failure == UpstreamFailure::TimedOut && deadline < whole;
@@ -148,5 +220,7 @@ impl NotOpened {
     }
 }
 
+/// That of a request which can take over no connection as it is.
+const NO_SLOT: usize = usize::MAX;
 /// How many members one request tries to reach.
 const TRIES: usize = 3;

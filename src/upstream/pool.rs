@@ -16,9 +16,10 @@ use super::budget::Budget;
 use super::connect::Protocol;
 use super::http1::Link;
 use super::member::Member;
+use super::places::Places;
 use super::quota::Quota;
 use super::roster::Roster;
-use super::slots::Slots;
+use super::slots::{Slot, Slots};
 use crate::body::Body;
 use crate::config;
 use crate::reject::UpstreamFailure;
@@ -28,7 +29,9 @@ use crate::reject::UpstreamFailure;
 pub(super) struct Pool {
     state: Mutex<State>,
     quota: Arc<Quota>,
+    places: Arc<Places>,
     roster: Arc<Roster>,
+    worker: usize,
     /// The most idle connections kept for one member.
     idle_max: usize,
     /// How long one is kept unused, and how long a body may stand still.
@@ -72,12 +75,21 @@ impl Lines {
         self.idle.clear();
         self.http2.take_if(|_| in_flight == 0);
     }
+
+    /// Takes one that carries nothing.
+    pub(super) fn take_idle(&mut self, in_flight: usize) -> Option<Line> {
+        if !self.idle.is_empty() {
+            return Some(Line::Http1(self.idle.remove(0)));
+        }
+        let shared = self.http2.take_if(|_| in_flight == 0);
+        shared.map(|shared| Line::Http2(shared.sender))
+    }
 }
 
 impl Pool {
     pub(super) fn new(
         settings: &config::Upstream,
-        quota: Arc<Quota>,
+        (quota, places): (Arc<Quota>, Arc<Places>),
         roster: Arc<Roster>,
         worker: usize,
     ) -> Self {
@@ -91,7 +103,9 @@ impl Pool {
         Self {
             state: Mutex::new(state),
             quota,
+            places,
             roster,
+            worker,
             idle_max: settings.limits.idle_connections,
             idle: settings.timeouts.idle,
         }
@@ -145,6 +159,19 @@ impl Pool {
                 return Some(Line::Http1(link));
             }
         }
+    }
+
+    /// A connection that was idle, if it can be used.
+    pub(super) fn checked(&self, mut link: Box<Link>, now: Instant) -> Option<Box<Link>> {
+        link.is_usable(now.checked_sub(self.idle)).then_some(link)
+    }
+
+    /// Closes a connection that carries nothing, the one that was used least lately if there are
+    /// several of HTTP/1.1; false: there is none.
+    pub(super) fn close_idle(&self) -> bool {
+        // Closed when the lock is given back: its place may be somebody's at once.
+        let closed = self.lock().slots.iter_mut().find_map(Slot::take_idle);
+        closed.is_some()
     }
 
     fn take_any(&self, slot: usize, now: Instant) -> Option<Line> {
@@ -230,6 +257,19 @@ impl Pool {
         {
             slot.lines.idle.push(link);
             self.have_swept(state);
+        }
+    }
+
+    /// Lets go of what somebody waits for: a connection of HTTP/1.1 as it is, one of HTTP/2 as soon
+    /// as the last request on it is over. This worker's next requests stand in line then, too:
+    /// otherwise those of another might never get a connection.
+    #[cold]
+    fn pass_on(&self, mut state: MutexGuard<'_, State>, slot: usize, link: Option<Box<Link>>) {
+        let shared = state.slots.get_mut(slot).and_then(|slot| slot.lines.http2.take());
+        drop(state);
+        drop(shared);
+        if let Some(link) = link {
+            self.places.pass_on((self.worker, slot), link);
         }
     }
 
@@ -344,6 +384,10 @@ impl InFlight {
             slot.in_flight -= 1;
         }
         pool.quota.give(&mut state.held);
+        // Under the lock: whoever has looked for an idle connection before is seen to wait.
+        if pool.places.waiting() > 0 {
+            return pool.pass_on(state, self.slot, link);
+        }
         if let Some(link) = link {
             pool.put(&mut state, self.slot, link);
         }

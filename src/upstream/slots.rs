@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::balance::{Candidate, FULL, dice, hash, p2c, round_robin};
 use super::member::{Member, Standing};
-use super::pool::Lines;
+use super::pool::{Line, Lines};
 use super::roster::Roster;
 use crate::config::Balance;
 
@@ -188,6 +188,11 @@ impl Slots {
 impl Slot {
     pub(super) const fn member(&self) -> &Arc<Member> {
         &self.member
+    }
+
+    /// Takes a connection that carries nothing.
+    pub(super) fn take_idle(&mut self) -> Option<Line> {
+        self.lines.take_idle(self.in_flight)
     }
 
     pub(super) const fn is_retired(&self) -> bool {

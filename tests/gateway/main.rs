@@ -25,6 +25,7 @@ mod challenges;
 mod check;
 mod client_credentials;
 mod clients;
+mod connections;
 mod cors;
 mod credentials;
 mod dev;

@@ -136,10 +136,13 @@ fn limits(table: &mut Table<'_>) -> Result<UpstreamLimits, Told> {
     let requests = table.or("requests", 10_000, |value| {
         value.whole(1..=REQUESTS_MAX).map(|number| number as usize)
     });
+    let connections = table
+        .option("connections", |value| value.whole(1..=REQUESTS_MAX).map(|number| number as usize));
     let idle_connections = table.or("idle_connections", 1024, |value| {
         value.whole(0..=IDLE_CONNECTIONS_MAX).map(|number| number as usize)
     });
-    Ok(UpstreamLimits { requests: requests?, idle_connections: idle_connections? })
+    let (requests, connections, idle_connections) = (requests?, connections?, idle_connections?);
+    Ok(UpstreamLimits { requests, connections: connections.unwrap_or(requests), idle_connections })
 }
 
 fn balance(value: Value<'_>) -> Result<Balance, Told> {

@@ -198,6 +198,7 @@ fn in_upstreams() {
         (ENDPOINTS, "endpoints = [\"https://a.test\"]\ntls = { ca = \"tls.crt\", server_name = \"a b\" }\n", "\"a b\"", "upstreams.orders.tls.server_name: "),
         (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\ntimeouts.header = \"0s\"\n", "\"0s\"", "upstreams.orders.timeouts.header: it cannot be zero"),
         (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nlimits.requests = -1\n", "-1", "upstreams.orders.limits.requests: out of bounds"),
+        (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nlimits.connections = 0\n", "0", "upstreams.orders.limits.connections: out of bounds"),
         (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nbalance = \"random\"\n", "\"random\"", "upstreams.orders.balance: \"random\" is not one"),
         (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nbalance = { hash = \"sub\" }\n", "\"sub\"", "upstreams.orders.balance.hash: \"sub\" is not one"),
         (ENDPOINTS, "endpoints = [\"http://127.0.0.1:1\"]\nbalance = { hash = { header = \"x y\" } }\n", "\"x y\"", "upstreams.orders.balance.hash.header: "),

@@ -31,7 +31,7 @@ fn settings(endpoints: Vec<config::Endpoint>) -> config::Upstream {
         endpoints,
         tls: config::UpstreamTls::default(),
         timeouts: UpstreamTimeouts { connect: long, header: long, idle: long },
-        limits: UpstreamLimits { requests: 1000, idle_connections: 256 },
+        limits: UpstreamLimits { requests: 1000, connections: 1000, idle_connections: 256 },
         resolve: long,
         balance: Balance::default(),
         eject: Ejection::default(),
