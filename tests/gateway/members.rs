@@ -157,3 +157,48 @@ async fn a_member_whose_health_check_fails_gets_no_requests_until_it_is_well_aga
         assert_eq!(gateway.get("/p").send().await.text(), "a");
     }
 }
+
+#[tokio::test]
+async fn a_member_that_takes_requests_and_never_answers_is_ejected() {
+    let (stuck, good) = (RawBackend::start("", Then::Hang).await, Backend::start().await);
+    let more = "eject = { failures = 2, for = \"1h\" }\ntimeouts = { header = \"200ms\" }";
+    let gateway = before(&[&stuck.url(), &good.url()], more, PUBLIC).await;
+    let ejected = [("upstream", "api"), ("state", "ejected")];
+    eventually("the ejection", async || {
+        gateway.get("/p").send().await;
+        (gateway.metric("scopegate_upstream_members", &ejected).await == 1.0).then_some(())
+    })
+    .await;
+    for _ in 0..20 {
+        assert_eq!(gateway.get("/p").send().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_came_back_gets_its_share_slowly() {
+    for (slow_start, least, most) in [("1h", 0, 25), ("0s", 50, 50)] {
+        let (a, b) = (answering_with("a").await, answering_with("b").await);
+        b.answer(|_| Reply::status(503));
+        let more = format!(
+            "balance = \"round_robin\"\nslow_start = \"{slow_start}\"\n\
+             health = {{ path = \"/healthz\", interval = \"20ms\", healthy_after = 1 }}"
+        );
+        let gateway = before(&[&a.url(), &b.url()], &more, PUBLIC).await;
+        let in_state = async |state: &str, wanted: f64| {
+            let labels = [("upstream", "api"), ("state", state)];
+            eventually("a change of health", async || {
+                let count = gateway.metric("scopegate_upstream_members", &labels).await;
+                (count == wanted).then_some(())
+            })
+            .await;
+        };
+        in_state("unhealthy", 1.0).await;
+        b.answer(|_| Reply::status(200).body("b"));
+        in_state("healthy", 2.0).await;
+        let mut at_b = 0;
+        for _ in 0..100 {
+            at_b += usize::from(gateway.get("/p").send().await.text() == "b");
+        }
+        assert!((least..=most).contains(&at_b), "{slow_start}: {at_b} of 100");
+    }
+}
