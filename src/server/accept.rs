@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use socket2::Socket;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
 use super::connection::{Protocol, Served, Stream};
 use super::listen::{BoundListener, Tls, Treatment};
 use super::phase::PhaseReceiver;
+use super::places::Place;
 use super::proxy_protocol::{self, Origin};
 use crate::base::gather::Gathering;
 use crate::base::net::{ListenAddress, Peer, TrustedProxies};
@@ -57,8 +57,7 @@ impl Acceptor {
 
     async fn accept_all(&self, socket: &Socketed) {
         loop {
-            let treatment = self.listener.treatment.load_full();
-            let Some(place) = self.place(&treatment.places).await else { return };
+            let Some(place) = self.place().await else { return };
             match socket.accept().await {
                 Ok(accepted) => self.spawn(accepted, place),
                 Err(error) if is_about_the_connection(&error) => {}
@@ -72,15 +71,16 @@ impl Acceptor {
     }
 
     /// A place for the next connection, which waits in the kernel's queue until there is one.
-    async fn place(&self, places: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-        if let Ok(place) = Arc::clone(places).try_acquire_owned() {
+    async fn place(&self) -> Option<Place> {
+        let places = &self.listener.places;
+        if let Some(place) = places.try_take() {
             return Some(place);
         }
         self.gateway.metrics().connections().at_limit();
-        Arc::clone(places).acquire_owned().await.ok()
+        places.take().await
     }
 
-    fn spawn(&self, accepted: Accepted, place: OwnedSemaphorePermit) {
+    fn spawn(&self, accepted: Accepted, place: Place) {
         // Read anew: a reload may have come while we waited for this connection.
         let treatment = self.listener.treatment.load_full();
         let gateway = Arc::clone(&self.gateway);

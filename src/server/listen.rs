@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::places::Places;
 use crate::base::net::{ListenAddress, TrustedProxies};
 use crate::config::tls::{self, TlsError};
 use crate::config::{Certificates, Listener, ListenerLimits, ListenerTls};
@@ -25,6 +25,8 @@ pub(super) struct BoundListener {
     socket: Socket,
     /// Swapped by a reload; a connection keeps what it began with.
     pub(super) treatment: ArcSwap<Treatment>,
+    /// One for each connection, whichever treatment it began with.
+    pub(super) places: Arc<Places>,
     /// Removed when the listener goes.
     unix_path: Option<PathBuf>,
 }
@@ -40,8 +42,6 @@ pub(super) struct Treatment {
     pub(super) proxy_protocol: bool,
     /// Bounds.
     pub(super) limits: ListenerLimits,
-    /// One permit per connection.
-    pub(super) places: Arc<Semaphore>,
 }
 
 /// TLS of a listener. Sessions are resumed within one value alone.
@@ -106,7 +106,6 @@ impl Treatment {
             trusted: Arc::new(settings.trusted_proxies.clone()),
             proxy_protocol: settings.proxy_protocol,
             limits: settings.limits.clone(),
-            places: Arc::new(Semaphore::new(settings.limits.connections)),
         })
     }
 }
@@ -125,7 +124,15 @@ impl BoundListener {
             ListenAddress::Tcp(_) => None,
             ListenAddress::Unix(path) => Some(path.clone()),
         };
-        Ok(Self { configured: settings.address.clone(), address, socket, treatment, unix_path })
+        let configured = settings.address.clone();
+        let places = Places::new(settings.limits.connections);
+        Ok(Self { configured, address, socket, treatment, places, unix_path })
+    }
+
+    /// Treats new connections so from now on. Those that are open count on.
+    pub(super) fn treat(&self, treatment: Treatment) {
+        self.places.resize(treatment.limits.connections);
+        self.treatment.store(Arc::new(treatment));
     }
 
     /// Takes other TLS settings for new connections in place of those that are `expected`; false if

@@ -16,6 +16,7 @@ mod misconduct;
 mod pace;
 mod parked;
 mod phase;
+mod places;
 mod proxy_protocol;
 mod read_along;
 mod renewal;
@@ -168,7 +169,7 @@ impl Running {
         let waiting = wait_for_a_restart(self.gateway.snapshot().config(), &config);
         self.gateway.take_up(config)?;
         for (listener, treatment) in bound.iter().zip(treatments) {
-            listener.treatment.store(Arc::new(treatment));
+            listener.treat(treatment);
         }
         for added in bound.iter().filter(|one| !self.addresses.contains(&one.address)) {
             tracing::info!(address = %added.address, "listening");

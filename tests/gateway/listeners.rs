@@ -7,8 +7,9 @@ use rustls::HandshakeKind;
 use rustls::version::{TLS12, TLS13};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+use crate::harness::http1::Connection;
 use crate::harness::tls::{Authority, Caller, Identity};
-use crate::harness::{Setup, TestIssuer, World, in_time, program};
+use crate::harness::{Setup, TestIssuer, World, eventually, in_time, program};
 
 const ROUTE: &str = r#"path = "/p", access = "public""#;
 
@@ -156,4 +157,52 @@ async fn a_session_of_one_listener_is_none_at_another_and_brings_no_certificate_
         assert!(refused, "{version:?}");
         assert_eq!(get(2).await.1, HandshakeKind::Full, "a listener without client_ca");
     }
+}
+
+#[tokio::test]
+async fn a_reload_gives_a_listener_no_more_places() {
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        setup.listener("limits.connections = 2").route(r#"path = "/p", access = "public""#)
+    })
+    .await;
+    let gateway = &world.gateway;
+    let served = async |connection: &mut Connection| {
+        connection.write(&gateway.get("/p").bytes()).await;
+        assert_eq!(connection.response("GET").await.status, 200);
+    };
+    let (mut first, mut second) = (gateway.connect().await, gateway.connect().await);
+    served(&mut first).await;
+    served(&mut second).await;
+    let text = std::fs::read_to_string(gateway.config()).unwrap();
+    let mut reloads = 0.0;
+    let mut reload = async |from: &str, to: &str| {
+        std::fs::write(gateway.config(), text.replace(from, to)).unwrap();
+        gateway.signal("HUP");
+        reloads += 1.0;
+        eventually("the reload", async || {
+            let accepted = [("outcome", "accepted")];
+            let count = gateway.metric("scopegate_reloads_total", &accepted).await;
+            (count == reloads).then_some(())
+        })
+        .await;
+    };
+    reload("realm = \"test\"", "realm = \"other\"").await;
+    let mut third = gateway.connect().await;
+    third.write(&gateway.get("/p").bytes()).await;
+    served(&mut first).await;
+    assert_eq!(world.upstream.count(), 3, "the third one waits");
+
+    reload("limits.connections = 2", "limits.connections = 1").await;
+    drop(first);
+    eventually("the end of the first", async || {
+        let open = gateway.admin("/status").await.json()["connections"].as_i64();
+        (open == Some(1)).then_some(())
+    })
+    .await;
+    served(&mut second).await;
+    assert_eq!(world.upstream.count(), 4, "the third one waits on: there is one place now");
+    drop(second);
+    assert_eq!(third.response("GET").await.status, 200);
+    reload("limits.connections = 2", "limits.connections = 3").await;
+    served(&mut gateway.connect().await).await;
 }
