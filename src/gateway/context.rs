@@ -11,6 +11,7 @@ use http::{
 };
 
 use super::Connection;
+use super::entry::Entry;
 use super::handover::Handover;
 use super::holding::Holding;
 use super::route::Route;
@@ -18,7 +19,7 @@ use super::snapshot::Snapshot;
 use crate::base::net::Peer;
 use crate::base::time::{self, Now};
 use crate::body::{Body, BodyEnd, RequestWatch};
-use crate::headers::{Reader, Trust, grpc_timeout};
+use crate::headers::{Cors, Preflight, Reader, Trust, grpc_timeout};
 use crate::oauth::{RawToken, VerifiedToken};
 use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme, Unsupported};
 use crate::telemetry::access_log::{Line, Upgraded};
@@ -34,6 +35,8 @@ pub(super) struct Context<'a> {
     route: Option<&'a Arc<Route>>,
     /// Which page may read the answer, where the route has CORS.
     reader: Reader,
+    /// Who may read a 405, by a route of that path for another method.
+    beside: Option<&'a Cors>,
     /// The word of the access log for a request that was not refused.
     pub(super) served_as: &'static str,
     /// The token that was found good, whatever became of the request then.
@@ -62,6 +65,7 @@ impl<'a> Context<'a> {
             form: form(parts),
             route: None,
             reader: Reader::Nobody,
+            beside: None,
             served_as: "allowed",
             token: None,
             limit: None,
@@ -93,6 +97,18 @@ impl<'a> Context<'a> {
     /// The route that was found.
     pub(super) fn route(&self) -> Option<&'a Arc<Route>> {
         self.route
+    }
+
+    /// The request's path is that of routes which do not take its method: pages that may read
+    /// their answers may read that. A preflight gets no permission by it.
+    pub(super) fn pass_by(&mut self, miss: &Rejection, entry: &Entry<'_>, parts: &request::Parts) {
+        if let Rejection::MethodNotAllowed(allow) = miss
+            && Preflight::of(parts).is_none()
+            && let Some((cors, reader)) =
+                self.snapshot.readable_beside(entry, allow, &parts.headers)
+        {
+            (self.beside, self.reader) = (Some(cors), reader);
+        }
     }
 
     /// Whether the time for the answer is over before there is one.
@@ -148,6 +164,9 @@ impl<'a> Context<'a> {
         if let Some(route) = self.route {
             route.edits.response.complete(response.headers_mut());
             self.admit_reader(route, response.headers_mut());
+        }
+        if let Some(cors) = self.beside {
+            cors.apply(self.reader, response.headers_mut());
         }
         if ends_connection(rejection) {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

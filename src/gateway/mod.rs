@@ -330,7 +330,8 @@ async fn decide<'a>(
         context.served_as = "metadata";
         return metadata::answer(json, &parts.method).map(Decision::Answer);
     }
-    let route = snapshot.find(&entry, &parts.method)?;
+    let found = snapshot.find(&entry, &parts.method);
+    let route = found.inspect_err(|miss| context.pass_by(miss, &entry, parts))?;
     context.enter(route, &parts.headers);
     route.check_length(&parts.headers)?;
     if context.connection.worker.pseudonym().has_signed(&parts.headers) {

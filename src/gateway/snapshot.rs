@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
-use http::{HeaderName, Method};
+use http::{HeaderMap, HeaderName, Method};
 use tokio::runtime::Handle;
 
 use super::entry::Entry;
@@ -15,7 +15,7 @@ use super::metadata::Metadata;
 use super::route::{Route, Terms};
 use crate::config::{self, Config};
 use crate::grant::{BasicExchange, OwnClient};
-use crate::headers::{Cors, Preflight, Sanitizer};
+use crate::headers::{Cors, Preflight, Reader, Sanitizer};
 use crate::oauth::ServerId;
 use crate::outbound::OutboundError;
 use crate::reject::{Realm, Rejection};
@@ -231,6 +231,23 @@ impl Snapshot {
             Err(Miss::Unknown) => Err(Rejection::RouteUnknown),
             Err(Miss::OtherMethods(allow)) => Err(Rejection::MethodNotAllowed(allow)),
         }
+    }
+
+    /// Who may read that none of the routes of a host and path takes the method: whoever may read
+    /// the answers of one of them, by `Allow`.
+    pub(super) fn readable_beside(
+        &self,
+        entry: &Entry<'_>,
+        allow: &str,
+        request: &HeaderMap,
+    ) -> Option<(&Cors, Reader)> {
+        let methods = allow.split(", ").filter_map(|name| name.parse().ok());
+        let beside = methods.filter_map(|method: Method| {
+            let cors = self.find(entry, &method).ok()?.cors.as_ref()?;
+            Some((cors, cors.reader(request)))
+        });
+        // Where it is nobody, the answer still differs by origin, and says so.
+        beside.max_by_key(|(_, reader)| *reader != Reader::Nobody)
     }
 
     /// The route that a preflight asks about, if pages of other sites may use that at all. If not,

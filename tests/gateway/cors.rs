@@ -227,6 +227,34 @@ async fn rfc9449_7_1_refusals_can_be_read_by_an_allowed_page() {
 }
 
 #[tokio::test]
+async fn a_405_can_be_read_by_pages_that_may_read_what_the_path_has() {
+    let world = world().await;
+    let other = "https://other.example";
+    #[rustfmt::skip]
+    let cases: [(&str, &str, &str, &[&str], &str); 5] = [
+        // path    origin               allowed origin          fields     vary
+        ("/two",   APP,                 APP,                    &READABLE, "Origin"),
+        ("/two",   other,               other,                  &[],       "Origin"),
+        ("/two",   "https://evil.test", "",                     &[],       "Origin"),
+        ("/plain", APP,                 "",                     &[],       ""),
+        ("/none",  APP,                 "",                     &[],       ""),
+    ];
+    for (path, origin, allowed, expected, vary) in cases {
+        let answer = world.gateway.request("BREW", path).header("origin", origin).send().await;
+        assert_eq!(answer.status, if path == "/none" { 404 } else { 405 }, "{origin} {path}");
+        let named = answer.all("access-control-allow-origin").concat();
+        assert_eq!(named, allowed, "{origin} {path}");
+        if !expected.is_empty() {
+            assert_eq!(fields(&answer), expected, "{origin} {path}");
+        }
+        assert_eq!(answer.all("vary").concat(), vary, "{origin} {path}");
+    }
+    let answer = world.gateway.request("BREW", "/two").header("origin", other).send().await;
+    assert_eq!(answer.header("access-control-allow-credentials"), "true");
+    assert_eq!(world.upstream.count(), 0);
+}
+
+#[tokio::test]
 async fn a_preflight_is_counted_and_logged_once() {
     let route = format!(
         r#"name = "orders", path = "/orders", methods = ["GET"], access = {{ scopes = ["orders:read"] }}, {CORS}"#
