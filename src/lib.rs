@@ -61,3 +61,8 @@ pub mod server;
 pub mod dev;
 pub mod load;
 pub mod cli;
+
+// Not a floor: all that reads what a peer sends, over seeds and mutations of them.
+#[cfg(test)]
+#[path = "../tests/fuzz/smoke.rs"]
+mod smoke;

@@ -24,6 +24,9 @@ mod unknown;
 mod upgrade;
 mod upstream;
 mod value;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/configuration.rs"]
+pub mod fuzz_configuration;
 
 #[cfg(test)]
 mod tests;

@@ -13,6 +13,9 @@
 //! its names only if it has a `_` or a `%`.
 
 mod authorization;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/credential.rs"]
+pub mod fuzz_credential;
 
 use http::HeaderMap;
 use http::header::AUTHORIZATION;

@@ -10,6 +10,9 @@ mod challenge;
 mod display;
 mod response;
 mod text;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/challenge.rs"]
+pub mod fuzz_challenge;
 
 use http::StatusCode;
 use tracing::Level;

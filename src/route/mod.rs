@@ -11,6 +11,9 @@ mod path;
 mod pattern;
 mod rewrite;
 mod table;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/path.rs"]
+pub mod fuzz_path;
 
 pub use host::{HostPattern, InvalidHost, NormalHost};
 pub use method::{InvalidMethod, MethodSet};

@@ -26,6 +26,9 @@ mod transport;
 mod watchdog;
 mod watched;
 mod worker;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/proxy_protocol.rs"]
+pub mod fuzz_proxy_protocol;
 
 use std::io;
 use std::sync::Arc;

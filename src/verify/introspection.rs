@@ -81,7 +81,7 @@ fn counted(failure: &Option<OutboundFailure>, outcome: &Result<Claims, NoVerdict
 }
 
 /// What an answer says before its claims are looked at.
-fn read(
+pub(super) fn read(
     status: StatusCode,
     retry_after: Option<Duration>,
     body: &[u8],

@@ -37,6 +37,15 @@ mod testing;
 #[cfg(test)]
 mod tests;
 mod verdicts;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/jwt.rs"]
+pub mod fuzz_jwt;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/claims.rs"]
+pub mod fuzz_claims;
+#[cfg(any(test, fuzzing))]
+#[path = "../../tests/fuzz/targets/introspection.rs"]
+pub mod fuzz_introspection;
 
 use std::sync::Arc;
 

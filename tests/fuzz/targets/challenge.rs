@@ -1,0 +1,131 @@
+//! What a refusal writes into `WWW-Authenticate`, read back by the grammar of RFC 9110 section
+//! 11.6.1. The first line of the data is the realm, the second the scopes of a route, the third
+//! those that a token lacks.
+#![allow(clippy::expect_used, clippy::panic, reason = "a target stops at what must not be")]
+
+use super::{
+    Accept, ChallengeContext, InvalidToken, MalformedCredential, Realm, Rejection, Scheme,
+};
+use crate::oauth::ScopeSet;
+
+/// Writes the challenges of each kind of refusal, and reads them back.
+pub fn run(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let mut lines = text.split('\n');
+    let mut line = || lines.next().unwrap_or_default();
+    let (realm_text, scopes, lacking) = (line(), line(), line());
+    let Ok(realm) = realm_text.parse::<Realm>() else {
+        let is_printable = realm_text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        assert!(realm_text.is_empty() || !is_printable || 256 < realm_text.len());
+        return;
+    };
+    let (scopes, lacking) = (ScopeSet::from_claim(scopes), ScopeSet::from_claim(lacking));
+    for rejection in [
+        Rejection::CredentialMissing,
+        Rejection::CredentialMalformed(MalformedCredential::Several),
+        Rejection::CredentialMalformed(MalformedCredential::Basic),
+        Rejection::TokenInvalid(InvalidToken::Expired),
+        Rejection::BasicRefused,
+        Rejection::ScopeInsufficient(lacking),
+        Rejection::ClaimsInsufficient,
+    ] {
+        for (bearer, basic) in [(true, false), (false, true), (true, true), (false, false)] {
+            for used in [None, Some(Scheme::Bearer), Some(Scheme::Basic)] {
+                let accept = Accept { bearer, basic };
+                let context = ChallengeContext { realm: &realm, accept, scopes: &scopes, used };
+                let written = rejection.challenges(&context);
+                let read: Vec<_> = written
+                    .iter()
+                    .map(|line| Challenge::read(line.to_str().expect("it is printable ASCII")))
+                    .collect();
+                let about = About { rejection: &rejection, context, realm: realm_text };
+                about.check(&read);
+            }
+        }
+    }
+}
+
+struct About<'a> {
+    rejection: &'a Rejection,
+    context: ChallengeContext<'a>,
+    realm: &'a str,
+}
+
+impl About<'_> {
+    fn check(&self, challenges: &[Challenge]) {
+        // A line that could not be written is left out: then there are too few.
+        let is_basic = *self.rejection == Rejection::BasicRefused || self.context.accept.basic;
+        let is_bearer = *self.rejection != Rejection::BasicRefused && self.context.accept.bearer;
+        let expected = if is_bearer || !is_basic { 1 } else { 0 } + usize::from(is_basic);
+        assert_eq!(challenges.len(), expected, "{challenges:?}");
+        for challenge in challenges {
+            assert_eq!(challenge.value("realm"), Some(self.realm), "{challenge:?}");
+            for (name, value) in &challenge.parameters {
+                match (challenge.scheme.as_str(), name.as_str()) {
+                    ("Bearer" | "Basic", "realm") => {}
+                    ("Bearer", "scope") => self.check_scope(value),
+                    ("Bearer", "error") => {
+                        assert_eq!(Some(value.as_str()), self.rejection.error_code())
+                    }
+                    ("Bearer", "error_description") => assert!(!value.is_empty()),
+                    ("Basic", "charset") => assert_eq!(value, "UTF-8"),
+                    _ => panic!("{challenge:?}"),
+                }
+            }
+        }
+    }
+
+    fn check_scope(&self, value: &str) {
+        let set = ScopeSet::from_claim(value);
+        assert_eq!(set.as_str(), value, "each scope once, one blank between two");
+        let is_lacking = matches!(self.rejection, Rejection::ScopeInsufficient(all) if *all == set);
+        assert!(is_lacking || set == *self.context.scopes, "{value}");
+    }
+}
+
+/// `auth-scheme 1*SP #auth-param`, each parameter a quoted-string, as all of ours are.
+#[derive(Debug)]
+struct Challenge {
+    scheme: String,
+    parameters: Vec<(String, String)>,
+}
+
+impl Challenge {
+    fn read(line: &str) -> Self {
+        let (scheme, mut rest) = line.split_once(' ').expect("a scheme and a space");
+        let mut parameters: Vec<(String, String)> = Vec::new();
+        loop {
+            let (name, behind) = rest.split_once("=\"").expect("a name and a quoted-string");
+            let is_name = |byte: u8| byte.is_ascii_lowercase() || byte == b'_';
+            assert!(!name.is_empty() && name.bytes().all(is_name), "{line}");
+            assert!(parameters.iter().all(|(other, _)| other != name), "twice in {line}");
+            let (value, behind) = unquoted(behind).expect("the string is closed");
+            parameters.push((name.to_owned(), value));
+            match behind.strip_prefix(", ") {
+                Some(more) => rest = more,
+                None => {
+                    assert_eq!(behind, "", "{line}");
+                    return Self { scheme: scheme.to_owned(), parameters };
+                }
+            }
+        }
+    }
+
+    fn value(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(one, _)| one == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The text of a quoted-string whose first quote is gone, and what stands behind its last one.
+fn unquoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut characters = text.char_indices();
+    loop {
+        let (at, character) = characters.next()?;
+        match character {
+            '"' => return Some((value, text.get(at + 1..)?)),
+            '\\' => value.push(characters.next()?.1),
+            other => value.push(other),
+        }
+    }
+}
