@@ -15,7 +15,7 @@ use crate::grant::{OwnClient, OwnToken};
 use crate::headers;
 use crate::policy::Permit;
 use crate::reject::{AnswerForm, Bound, MalformedRequest, Rejection, UpstreamFailure};
-use crate::route::PrefixRewrite;
+use crate::route::{NormalPath, PrefixRewrite};
 
 /// What of a request changes before it goes on.
 #[derive(Debug)]
@@ -42,18 +42,27 @@ impl Rewrite {
             _ => HeaderValue::from_str(entry.authority)
                 .map_err(|_| Rejection::RequestMalformed(MalformedRequest::Host))?,
         };
-        let malformed = |_| Rejection::RequestMalformed(MalformedRequest::Target);
-        let query = parts.uri.query();
-        let target = match (&route.rewrite, parts.uri.path_and_query()) {
-            (Some(rewrite), _) => {
-                let path = rewrite.apply(&entry.path);
-                let path = path.map_err(|_| Rejection::RequestMalformed(MalformedRequest::Path))?;
-                rewritten(&path, query).map_err(malformed)?
-            }
-            (None, Some(target)) if !entry.path.is_rewritten() => target.clone(),
-            _ => rewritten(entry.path.as_str(), query).map_err(malformed)?,
-        };
+        let target = target(&parts.uri, &entry.path, route.rewrite.as_ref())?;
         Ok(Self { host, target: Uri::from(target) })
+    }
+}
+
+/// The target for the upstream: that of `sent`, with the path that the route was found by or what
+/// the route makes of that.
+fn target(
+    sent: &Uri,
+    path: &NormalPath<'_>,
+    rewrite: Option<&PrefixRewrite>,
+) -> Result<PathAndQuery, Rejection> {
+    let malformed = |_| Rejection::RequestMalformed(MalformedRequest::Target);
+    match (rewrite, sent.path_and_query()) {
+        (Some(rewrite), _) => {
+            let path = rewrite.apply(path);
+            let path = path.map_err(|_| Rejection::RequestMalformed(MalformedRequest::Path))?;
+            rewritten(&path, sent.query()).map_err(malformed)
+        }
+        (None, Some(target)) if !path.is_rewritten() => Ok(target.clone()),
+        _ => rewritten(path.as_str(), sent.query()).map_err(malformed),
     }
 }
 
@@ -212,7 +221,57 @@ const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
+    use http::Method;
+    use proptest::collection::vec;
+    use proptest::sample::select;
+
     use super::*;
+    use crate::base::property::for_all;
+    use crate::route::{HostPattern, MethodSet, NormalHost, PathPattern, RouteKey, Table};
+
+    /// Routes by path: how many segments are taken off, and what comes in their place.
+    const ROUTES: [(&str, usize, &str); 4] = [
+        ("/", 0, "/"),
+        ("/{*rest}", 0, "/"),
+        ("/api/{*rest}", 1, "/v2"),
+        ("/api/@me/{*rest}", 2, "/"),
+    ];
+
+    #[test]
+    fn invariant_7_the_path_that_matched_is_the_path_that_is_sent() {
+        let pattern = |text: &str| text.parse::<PathPattern>().unwrap();
+        let rewrites = ROUTES.map(|(path, taken, to)| {
+            let from = path.strip_suffix("/{*rest}").filter(|_| 0 < taken)?;
+            Some(PrefixRewrite::new(&pattern(path), &pattern(from), &pattern(to)).unwrap())
+        });
+        let paths = ROUTES.map(|(path, ..)| pattern(path));
+        let keys = paths.each_ref().map(|path| RouteKey {
+            host: &HostPattern::Any,
+            path,
+            methods: &MethodSet::All,
+        });
+        let table = Table::build(&keys).unwrap();
+        let counts = ROUTES.map(|_| Cell::new(0));
+        let start = select(&["", "", "/api", "/%61pi", "/api/@me", "/api/%40me"][..]);
+        let pieces =
+            select(&["/", "a", "api", "..", "...", "%2e", "%41", "%20", "%c3%a9", "@me"][..]);
+        let query = select(&["", "?", "?a=/../b;c", "?%41=%2e&%"][..]);
+        for_all(&(start, vec(pieces, 0..6), query), |(start, pieces, query)| {
+            let sent: Uri = format!("{start}/{}{query}", pieces.concat()).parse().unwrap();
+            let Ok(path) = NormalPath::parse(sent.path()) else { return };
+            let found = table.find(&NormalHost::parse("x").unwrap(), &path, &Method::GET).unwrap();
+            let target = target(&sent, &path, rewrites[found].as_ref()).unwrap();
+            let (_, taken, to) = ROUTES[found];
+            let tail = path.as_str().match_indices('/').nth(taken);
+            let tail = tail.map_or("", |(at, _)| path.as_str().split_at(at).1);
+            assert_eq!(target.path(), format!("{}{tail}", to.trim_end_matches('/')));
+            assert_eq!(target.query(), sent.query());
+            counts[found].set(counts[found].get() + 1);
+        });
+        assert!(counts.iter().all(|count| 20 < count.get()), "{counts:?}");
+    }
 
     #[test]
     fn an_answer_that_the_upstream_gave_without_the_callers_credential_is_private() {

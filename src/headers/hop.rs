@@ -60,7 +60,7 @@ fn strip_fixed(headers: &mut HeaderMap) {
     }
 }
 
-fn is_hop_by_hop(name: &str) -> bool {
+pub(super) fn is_hop_by_hop(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -98,7 +98,7 @@ fn names_trailers(value: &HeaderValue) -> bool {
 const MALFORMED: Rejection = Rejection::RequestMalformed(MalformedRequest::Connection);
 
 /// Fields that decide something behind us.
-const END_TO_END: [&str; 17] = [
+pub(super) const END_TO_END: [&str; 17] = [
     "authorization",
     "cache-control",
     "content-length",

@@ -168,7 +168,103 @@ const DECISIVE: [&str; 15] = [
 
 #[cfg(test)]
 mod tests {
+    use http::header::{CONNECTION, TE};
+    use proptest::collection::vec;
+    use proptest::prelude::{Just, Strategy, any};
+    use proptest::sample::select;
+
     use super::*;
+    use crate::base::property::for_all;
+
+    /// Fields that nobody but the caller and the upstream makes anything of.
+    const HARMLESS: [&str; 8] = [
+        "accept",
+        "authorization",
+        "content-type",
+        "x-a",
+        "x.b",
+        "x_c",
+        "x-forwarder",
+        "x-subject-too",
+    ];
+
+    /// A field's name as a caller may write it: one that means something, in a spelling that some
+    /// reader takes for it, or one that is harmless.
+    fn a_name() -> impl Strategy<Value = String> {
+        let hop =
+            ["connection", "keep-alive", "proxy-connection", "te", "upgrade", "http2-settings"];
+        let ours = ["x-subject", "x-scopes", "x-forwarded-for", "x-forwarded-else"];
+        let known: Vec<&str> =
+            hop.into_iter().chain(ours).chain(CLAIMED).chain(FORWARDING).chain(DECISIVE).collect();
+        let spelling = vec(any::<u8>(), 32);
+        let spelled = (select(known), spelling).prop_map(|(name, spelling)| {
+            let spell = |(character, choice): (char, u8)| match (character, choice) {
+                ('-', 0..64) => ['_', '.', '~', '!'][usize::from(choice % 4)],
+                (letter, 64..128) => letter.to_ascii_uppercase(),
+                (character, _) => character,
+            };
+            name.chars().zip(spelling).map(spell).collect::<String>()
+        });
+        // Most as their owners write them: or else hardly one would be met in that spelling.
+        let harmless = select(&HARMLESS[..]).prop_map(str::to_owned);
+        proptest::prop_oneof![2 => spelled, 1 => select(ours.to_vec()).prop_map(str::to_owned), 2 => harmless]
+    }
+
+    /// A header section without `Connection`, and what such a field lists.
+    fn a_section() -> impl Strategy<Value = (Vec<String>, Vec<String>)> {
+        let listed = proptest::prop_oneof![Just(vec![]), vec(a_name(), 1..3)];
+        (vec(a_name(), 0..10), listed)
+    }
+
+    #[test]
+    fn invariant_8_whatever_a_caller_sends_only_what_it_may_say_goes_on() {
+        let identity = ["x-subject", "x_scopes"].map(HeaderName::from_static);
+        let sanitizer = Sanitizer::new(identity.clone());
+        let is_mine = |name: &str| {
+            let is_identity = identity.iter().any(|own| folded(own.as_str()) == folded(name));
+            is_identity || CLAIMED.contains(&folded(name).as_str())
+        };
+        let trust = select(&[Trust::Stranger, Trust::Proxy][..]);
+        for_all(&(a_section(), trust), |((names, listed), trust)| {
+            let mut sent = HeaderMap::new();
+            for (number, name) in names.iter().enumerate() {
+                let name: HeaderName = name.parse().unwrap();
+                if name != CONNECTION {
+                    sent.append(name, number.to_string().parse().unwrap());
+                }
+            }
+            if !listed.is_empty() {
+                sent.append(CONNECTION, listed.join(" , ").parse().unwrap());
+            }
+            let listed: Vec<String> = listed.iter().map(|name| name.to_ascii_lowercase()).collect();
+            let is_identity =
+                |name: &str| identity.iter().any(|own| folded(own.as_str()) == folded(name));
+            let may_not =
+                |name: &String| hop::END_TO_END.contains(&name.as_str()) || is_identity(name);
+            let mut left = sent.clone();
+            let outcome = sanitizer.request(&mut left, trust);
+            assert_eq!(outcome.is_err(), listed.iter().any(may_not), "{sent:?}");
+            if outcome.is_err() {
+                return;
+            }
+            assert!(!left.contains_key(TE), "nobody asked for trailers");
+            for name in left.keys().map(HeaderName::as_str) {
+                let plain = folded(name);
+                let (is_odd, plain) = (plain != name, plain.as_str());
+                assert!(!hop::is_hop_by_hop(name), "{name} belongs to the connection");
+                assert!(!listed.iter().any(|one| one == name), "{name} is named in Connection");
+                assert!(!is_mine(name), "{name} is ours");
+                let tells = plain.starts_with("x-forwarded-") || FORWARDING.contains(&plain);
+                assert!(!tells || (trust == Trust::Proxy && !is_odd), "{name} tells where from");
+                assert!(!is_odd || !DECISIVE.contains(&plain), "{name} decides");
+            }
+            for name in HARMLESS.into_iter().filter(|name| !listed.iter().any(|one| one == name)) {
+                let values =
+                    |from: &HeaderMap| from.get_all(name).iter().cloned().collect::<Vec<_>>();
+                assert_eq!(values(&left), values(&sent), "{name} was to go on as it came");
+            }
+        });
+    }
 
     fn left(trust: Trust, lines: &[&str]) -> String {
         let names = ["x-subject", "x_scopes"].map(HeaderName::from_static);

@@ -265,7 +265,12 @@ const USUAL_METHODS: [&str; 7] = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "
 
 #[cfg(test)]
 mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::{Just, Strategy};
+    use proptest::sample::select;
+
     use super::*;
+    use crate::base::property::for_all;
 
     struct Written(HostPattern, PathPattern, MethodSet);
 
@@ -438,54 +443,53 @@ mod tests {
 
     #[test]
     fn the_order_of_the_routes_means_nothing_and_a_plain_search_agrees() {
-        let mut random = Random(7);
-        for _ in 0..300 {
-            let routes: Vec<String> = (0..12).map(|_| random.route()).collect();
-            let kept = without_ties(&routes);
-            let mut reversed = kept.clone();
-            reversed.reverse();
-            let (table, backwards) = (build(&kept).unwrap(), build(&reversed).unwrap());
-            for _ in 0..40 {
-                let host = random.pick(&["x", "a.test", "b.a.test"]);
-                let path: String =
-                    (0..=random.below(3)).map(|_| random.pick(&["/a", "/b", "/c"])).collect();
-                let path = if random.below(5) == 0 { path + "/" } else { path };
-                let method = random.pick(&["GET", "HEAD", "PUT"]);
-                let found = find(&table, host, &path, method).ok().map(|at| kept[at]);
-                let again = find(&backwards, host, &path, method).ok().map(|at| reversed[at]);
-                let plain = plain_search(&kept, host, &path, method);
-                assert_eq!(found, plain, "{host} {path} {method} in {kept:?}");
-                assert_eq!(again, plain, "{host} {path} {method} in {reversed:?}");
+        let host = select(&["x", "a.test", "b.a.test"][..]);
+        let path = (vec(select(&["/a", "/b", "/c"][..]), 1..=3), select(&["", "", "", "/"][..]));
+        let path = path.prop_map(|(segments, end)| segments.concat() + end);
+        let request = (host, path, select(&["GET", "HEAD", "PUT"][..]));
+        let routes = vec(a_route(), 1..12).prop_map(|routes| {
+            without_ties(&routes).into_iter().map(str::to_owned).collect::<Vec<_>>()
+        });
+        let orders =
+            routes.prop_flat_map(|routes| (Just(routes.clone()), Just(routes).prop_shuffle()));
+        for_all(&(orders, vec(request, 8)), |((routes, shuffled), requests)| {
+            let routes: Vec<&str> = routes.iter().map(String::as_str).collect();
+            let shuffled: Vec<&str> = shuffled.iter().map(String::as_str).collect();
+            let (table, other) = (build(&routes).unwrap(), build(&shuffled).unwrap());
+            for (host, path, method) in requests {
+                let found = find(&table, host, &path, method).map(|at| routes[at]);
+                let again = find(&other, host, &path, method).map(|at| shuffled[at]);
+                assert_eq!(found, again, "{host} {path} {method}");
+                let plain = plain_search(&routes, host, &path, method);
+                assert_eq!(found.ok(), plain, "{host} {path} {method}");
             }
-        }
+        });
     }
 
-    /// A linear congruential generator: the same sequence in every run.
-    struct Random(u64);
+    #[test]
+    fn routes_that_tie_do_so_in_every_order() {
+        let routes = vec(a_route(), 1..6);
+        let orders =
+            routes.prop_flat_map(|routes| (Just(routes.clone()), Just(routes).prop_shuffle()));
+        for_all(&orders, |(routes, shuffled)| {
+            let ties = |routes: &[String]| {
+                build(&routes.iter().map(String::as_str).collect::<Vec<_>>()).is_err()
+            };
+            assert_eq!(ties(&routes), ties(&shuffled));
+        });
+    }
 
-    impl Random {
-        fn below(&mut self, bound: usize) -> usize {
-            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-            (self.0 >> 33) as usize % bound
-        }
-
-        fn pick(&mut self, from: &[&'static str]) -> &'static str {
-            from[self.below(from.len())]
-        }
-
-        fn route(&mut self) -> String {
-            let host = self.pick(&["-", "-", "a.test", "*.test", "*.a.test"]);
-            let mut path = String::new();
-            for depth in 0..=self.below(3) {
-                path.push_str(&match self.below(3) {
-                    0 => format!("/{{n{depth}}}"),
-                    _ => self.pick(&["/a", "/b"]).to_owned(),
-                });
-            }
-            path.push_str(self.pick(&["", "", "/", "/{*rest}"]));
-            let methods = self.pick(&["-", "GET", "PUT", "GET,PUT", "HEAD"]);
-            format!("{host} {path} {methods}")
-        }
+    fn a_route() -> impl Strategy<Value = String> {
+        let host = select(&["-", "-", "a.test", "*.test", "*.a.test"][..]);
+        let path = vec(select(&["/{}", "/a", "/b"][..]), 1..=3);
+        let end = select(&["", "", "/", "/{*rest}"][..]);
+        let methods = select(&["-", "GET", "PUT", "GET,PUT", "HEAD"][..]);
+        (host, path, end, methods).prop_map(|(host, path, end, methods)| {
+            let named =
+                |(at, segment): (usize, &&str)| segment.replace("{}", &format!("{{n{at}}}"));
+            let path: String = path.iter().enumerate().map(named).collect();
+            format!("{host} {path}{end} {methods}")
+        })
     }
 
     fn without_ties(routes: &[String]) -> Vec<&str> {
