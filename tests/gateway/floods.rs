@@ -57,6 +57,7 @@ async fn rfc9113_10_5_each_flood_of_frames_ends_its_connection_and_is_counted() 
         ("DATA without a byte",  frame(HEADERS, END_HEADERS, 1, &hpack(&GOOD)),  frame(DATA, 0, 1, b"")),
         ("CONTINUATION",         frame(HEADERS, 0, 1, &hpack(&GOOD)),            more),
     ];
+    let neighbour = world.gateway.http2().await;
     let mut floods = 0.0;
     for (name, before, repeated) in cases {
         let mut flood = Frames::open(world.gateway.address()).await;
@@ -66,6 +67,7 @@ async fn rfc9113_10_5_each_flood_of_frames_ends_its_connection_and_is_counted() 
         floods += 1.0;
         counted(&world, "http2_flood", floods).await;
         unharmed(&world, name).await;
+        assert_eq!(neighbour.get("/p", &[]).await.status, 200, "{name}: another connection");
     }
     let mut resets = Frames::open(world.gateway.address()).await;
     let goes_on = async {
@@ -82,6 +84,7 @@ async fn rfc9113_10_5_each_flood_of_frames_ends_its_connection_and_is_counted() 
     assert!(!goes_on.await, "rapid resets go on for ever");
     counted(&world, "http2_flood", floods + 1.0).await;
     unharmed(&world, "rapid resets").await;
+    assert_eq!(neighbour.get("/p", &[]).await.status, 200, "rapid resets: another connection");
 }
 
 #[tokio::test]

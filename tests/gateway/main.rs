@@ -45,6 +45,7 @@ mod load;
 mod load_tokens;
 mod members;
 mod methods;
+mod misbehaving;
 mod principals;
 mod proxy_protocol;
 mod raw;
