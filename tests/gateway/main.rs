@@ -49,6 +49,7 @@ mod misbehaving;
 mod principals;
 mod proxy_protocol;
 mod raw;
+mod raw_peers;
 mod renewal;
 mod resource_metadata;
 mod route_headers;
