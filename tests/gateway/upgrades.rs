@@ -312,3 +312,26 @@ async fn a_tunnel_is_a_request_under_way_until_it_ends() {
     drop(caller);
     eventually("the place", async || (status().await == 101).then_some(())).await;
 }
+
+#[tokio::test]
+async fn a_connection_of_another_protocol_has_a_place_at_its_upstream_until_it_ends() {
+    let raw = RawBackend::start(AGREED, Then::Continue).await;
+    let limits = "limits = { connections = 1 }\ntimeouts = { connect = \"200ms\" }";
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        setup.upstream("raw", &raw.url(), limits).route(ECHO)
+    })
+    .await;
+    let token = world.token();
+    let first = opened(&world, &token).await;
+    let mut second = world.gateway.connect().await;
+    second.write(&asking(&world.gateway, &token, "echo")).await;
+    assert_eq!(second.response("GET").await.status, 503);
+    drop(first);
+    let open = [("upstream", "raw"), ("state", "open")];
+    eventually("the end of the first", async || {
+        let open = world.gateway.metric("scopegate_upstream_connections", &open).await;
+        (open == 0.0).then_some(())
+    })
+    .await;
+    opened(&world, &token).await;
+}

@@ -4,7 +4,7 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a target stops at what must not be")]
 
 use super::{
-    Accept, ChallengeContext, InvalidToken, MalformedCredential, Realm, Rejection, Scheme,
+    Accept, ChallengeContext, InvalidToken, MalformedCredential, Realm, Rejection, Scheme, StepUp,
 };
 use crate::oauth::ScopeSet;
 
@@ -20,19 +20,29 @@ pub fn run(data: &[u8]) {
         return;
     };
     let (scopes, lacking) = (ScopeSet::from_claim(scopes), ScopeSet::from_claim(lacking));
+    let step_up = |max_age_s, scopes| {
+        // Values of `acr` have the grammar of scopes.
+        let step_up = StepUp { acr_values: lacking.as_str().into(), max_age_s, scopes };
+        Rejection::AuthenticationInsufficient(Box::new(step_up))
+    };
     for rejection in [
         Rejection::CredentialMissing,
         Rejection::CredentialMalformed(MalformedCredential::Several),
         Rejection::CredentialMalformed(MalformedCredential::Basic),
         Rejection::TokenInvalid(InvalidToken::Expired),
         Rejection::BasicRefused,
+        step_up(None, None),
+        step_up(Some(300), Some(lacking.clone())),
         Rejection::ScopeInsufficient(lacking),
         Rejection::ClaimsInsufficient,
     ] {
         for (bearer, basic) in [(true, false), (false, true), (true, true), (false, false)] {
             for used in [None, Some(Scheme::Bearer), Some(Scheme::Basic)] {
                 let accept = Accept { bearer, basic };
-                let context = ChallengeContext { realm: &realm, accept, scopes: &scopes, used };
+                let resource_metadata = used.map(|_| METADATA);
+                let scopes = &scopes;
+                let context =
+                    ChallengeContext { realm: &realm, accept, scopes, resource_metadata, used };
                 let written = rejection.challenges(&context);
                 let read: Vec<_> = written
                     .iter()
@@ -63,6 +73,8 @@ impl About<'_> {
             for (name, value) in &challenge.parameters {
                 match (challenge.scheme.as_str(), name.as_str()) {
                     ("Bearer" | "Basic", "realm") => {}
+                    ("Bearer", "resource_metadata") => assert_eq!(value, METADATA),
+                    ("Bearer", "acr_values" | "max_age") => self.check_step_up(name, value),
                     ("Bearer", "scope") => self.check_scope(value),
                     ("Bearer", "error") => {
                         assert_eq!(Some(value.as_str()), self.rejection.error_code())
@@ -78,10 +90,28 @@ impl About<'_> {
     fn check_scope(&self, value: &str) {
         let set = ScopeSet::from_claim(value);
         assert_eq!(set.as_str(), value, "each scope once, one blank between two");
-        let is_lacking = matches!(self.rejection, Rejection::ScopeInsufficient(all) if *all == set);
-        assert!(is_lacking || set == *self.context.scopes, "{value}");
+        let lacking = if let Rejection::ScopeInsufficient(scopes) = self.rejection {
+            Some(scopes)
+        } else if let Rejection::AuthenticationInsufficient(step_up) = self.rejection {
+            step_up.scopes.as_ref()
+        } else {
+            None
+        };
+        assert!(lacking.is_some_and(|all| *all == set) || set == *self.context.scopes, "{value}");
+    }
+
+    fn check_step_up(&self, name: &str, value: &str) {
+        let Rejection::AuthenticationInsufficient(step_up) = self.rejection else {
+            panic!("{name} for {:?}", self.rejection)
+        };
+        match name {
+            "acr_values" => assert_eq!(value, &*step_up.acr_values),
+            _ => assert_eq!(value.parse().ok(), step_up.max_age_s),
+        }
     }
 }
+
+const METADATA: &str = "https://api.test/.well-known/oauth-protected-resource";
 
 /// `auth-scheme 1*SP #auth-param`, each parameter a quoted-string, as all of ours are.
 #[derive(Debug)]
