@@ -160,6 +160,7 @@ fn credential(reason: &str) -> Option<&'static str> {
         "credential_too_long" => "the credential is longer than any real one",
         "basic_refused" => "the authorization server does not know this key and secret",
         "guessed_too_often" => "too many wrong keys and secrets came from this address",
+        "authentication_insufficient" => "the user must log in anew, or more strongly",
         "scope_insufficient" => "the token lacks a scope that this route needs",
         "claims_insufficient" => "a claim of the token is not what this route needs",
         "principal_user" => "the credential is a user's, and this route is for clients",
