@@ -51,7 +51,7 @@ impl Metadata {
         Self(resources.map(|(index, one)| Document::of(config, index, one)).collect())
     }
 
-    /// The document at a path: the one for this host, or else the only one that has the path, since
+    /// The document at a path, at no cost where there are none: the one for this host, or else the only one that has the path, since
     /// a proxy in front may have put another host in.
     pub(super) fn find(&self, host: &NormalHost<'_>, path: &NormalPath<'_>) -> Option<&Bytes> {
         let mut there = self.0.iter().filter(|document| *document.path == *path.as_str());
@@ -65,11 +65,6 @@ impl Metadata {
             Some(document) => Some(&document.json),
             None => rest.is_empty().then_some(&first.json),
         }
-    }
-
-    /// Whether there is any, so that most requests ask nothing else.
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 

@@ -324,9 +324,7 @@ async fn decide<'a>(
         let fields = cors.preflight(&preflight).map_err(Rejection::PreflightRefused)?;
         return Ok(Decision::Answer(permission(fields)));
     }
-    if !snapshot.metadata.is_empty()
-        && let Some(json) = snapshot.metadata.find(&entry.host, &entry.path)
-    {
+    if let Some(json) = snapshot.metadata.find(&entry.host, &entry.path) {
         context.served_as = "metadata";
         return metadata::answer(json, &parts.method).map(Decision::Answer);
     }

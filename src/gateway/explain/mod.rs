@@ -7,6 +7,8 @@
 mod step;
 mod token;
 
+use std::sync::Arc;
+
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
 use http::{HeaderName, HeaderValue, Request, StatusCode, request};
 
@@ -16,8 +18,9 @@ use super::snapshot::Snapshot;
 use super::{Connection, Decision, Gateway, Route, decide};
 use crate::base::time;
 use crate::body::Body;
+use crate::config;
 use crate::credential::{self, Credential};
-use crate::oauth::RawToken;
+use crate::oauth::{Principal, RawToken, VerifiedToken};
 use crate::policy::Access;
 use crate::reject::Rejection;
 use crate::route::{self, HostPattern, MethodSet, Misfit, NormalHost, NormalPath, RouteKey};
@@ -91,14 +94,9 @@ impl Story<'_> {
                 self.step(Mark::Yes, "access", "the route is public: no token is looked at");
             }
             Access::Token(requirement) => {
-                if self.credential(route).is_none() {
-                    return;
-                }
-                if let Some(token) = &self.context.token {
-                    let principal = self.principal(route, token);
-                    let audiences = route.audiences_of(token);
-                    self.steps.extend(token::rules(requirement, token, principal, audiences));
-                }
+                let Some((token, principal)) = self.credential(route) else { return };
+                let (audiences, now) = (route.audiences_of(&token), self.context.now.unix);
+                self.steps.extend(token::rules(requirement, &token, principal, audiences, now));
             }
         }
         match &self.decided {
@@ -157,7 +155,7 @@ impl Story<'_> {
     /// Which other routes come near, and why they do not take the request.
     fn nearest(&mut self, host: &NormalHost<'_>, path: &NormalPath<'_>, taken: Option<usize>) {
         let routes = &self.context.snapshot.config().routes;
-        let keys: Vec<RouteKey<'_>> = routes.iter().map(crate::config::Route::key).collect();
+        let keys: Vec<RouteKey<'_>> = routes.iter().map(config::Route::key).collect();
         let asked = (host, path, &self.asked.method);
         for (index, misfit) in route::nearest(&keys, asked, taken, NEAREST_MAX) {
             let Some(other) = routes.get(index) else { continue };
@@ -172,8 +170,9 @@ impl Story<'_> {
         }
     }
 
-    /// The credential and what is read of it. `None` where the request ends there.
-    fn credential(&mut self, route: &Route) -> Option<()> {
+    /// The credential and what is read of it: the token, and whom it speaks for. `None` where the
+    /// request ends there.
+    fn credential(&mut self, route: &Route) -> Option<(Arc<VerifiedToken>, Principal)> {
         let found =
             credential::extract(route.accept(), &self.asked.headers, self.asked.uri.query());
         match found {
@@ -185,33 +184,21 @@ impl Story<'_> {
                 let (length, digest) = (token.expose().len(), token.digest());
                 let detail = format!("a bearer token of {length} bytes, digest {digest}");
                 self.step(Mark::Yes, "credential", detail);
-                let verified = self.context.token.as_deref();
-                self.steps.extend(token::checks(token, verified, self.decided.as_ref().err()));
-                verified.map(|_| ())
+                let (verified, now) = (self.context.token.clone(), self.context.now.unix);
+                let refusal = self.decided.as_ref().err();
+                self.steps.extend(token::checks(token, verified.as_deref(), refusal, now));
+                verified.map(|token| (Arc::clone(&token), token.principal))
             }
             Ok(Credential::Basic(basic)) => {
                 let detail = format!("the key {:?} and a secret", basic.client_id.as_str());
                 self.step(Mark::Yes, "credential", detail);
-                if self.context.token.is_none() {
+                let Some(token) = self.context.token.clone() else {
                     self.refused_here("exchange");
                     return None;
-                }
+                };
                 self.step(Mark::Yes, "exchange", "the authorization server gives a token for them");
-                Some(())
+                Some((token, Principal::Client))
             }
-        }
-    }
-
-    /// Whom the credential speaks for.
-    fn principal(
-        &self,
-        route: &Route,
-        token: &crate::oauth::VerifiedToken,
-    ) -> crate::oauth::Principal {
-        let query = self.asked.uri.query();
-        match credential::extract(route.accept(), &self.asked.headers, query) {
-            Ok(Credential::Basic(_)) => crate::oauth::Principal::Client,
-            _ => token.principal,
         }
     }
 

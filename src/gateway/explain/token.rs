@@ -1,7 +1,7 @@
 //! What is told of a token: what it says, which check it fails, which rules it meets.
 
 use super::step::{Mark, Step};
-use crate::base::time::{self, UnixSeconds};
+use crate::base::time::UnixSeconds;
 use crate::oauth::{Audience, Audiences, Principal, RawToken, TokenKind, VerifiedToken};
 use crate::policy::{AuthenticationRequirement, Requirement, Rule, findings};
 use crate::reject::{InvalidToken, Rejection};
@@ -12,19 +12,20 @@ pub(super) fn checks(
     token: RawToken<'_>,
     verified: Option<&VerifiedToken>,
     refusal: Option<&Rejection>,
+    now: UnixSeconds,
 ) -> Vec<Step> {
     match read(token) {
-        Reading::Opaque => vec![opaque(verified, refusal)],
+        Reading::Opaque => vec![opaque(verified, refusal, now)],
         Reading::BrokenJwt(why) => vec![no("form", cause(&Rejection::TokenInvalid(why)))],
         // Good, whatever the route then asks of it: also where its authorization server had to be
         // asked about it and nothing here shows that.
-        Reading::Jwt(jwt) => of_jwt(&jwt, verified, refusal),
+        Reading::Jwt(jwt) => of_jwt(&jwt, verified, refusal, now),
     }
 }
 
-fn opaque(verified: Option<&VerifiedToken>, refusal: Option<&Rejection>) -> Step {
+fn opaque(verified: Option<&VerifiedToken>, refusal: Option<&Rejection>, now: UnixSeconds) -> Step {
     match (verified, refusal) {
-        (Some(token), _) => yes("introspection", says_active(token)),
+        (Some(token), _) => yes("introspection", says_active(token, now)),
         (None, Some(refusal)) => Step {
             mark: Mark::of(refusal),
             what: "introspection",
@@ -34,8 +35,8 @@ fn opaque(verified: Option<&VerifiedToken>, refusal: Option<&Rejection>) -> Step
     }
 }
 
-fn says_active(token: &VerifiedToken) -> String {
-    let ends = token.validity.until().map(|until| format!(", until {}", moment(until)));
+fn says_active(token: &VerifiedToken, now: UnixSeconds) -> String {
+    let ends = token.validity.until().map(|until| format!(", until {}", moment(until, now)));
     format!("{} says that it is active{}", token.issuer, ends.unwrap_or_default())
 }
 
@@ -43,6 +44,7 @@ fn of_jwt(
     jwt: &JwtReading,
     verified: Option<&VerifiedToken>,
     refusal: Option<&Rejection>,
+    now: UnixSeconds,
 ) -> Vec<Step> {
     let mut steps = vec![yes("form", "a JWT")];
     // Without a verdict the refusal is about the token.
@@ -57,12 +59,12 @@ fn of_jwt(
     for check in Check::ALL {
         if failed == Some(check) {
             let mark = refusal.map_or(Mark::No, Mark::of);
-            let detail = format!("{}: {}", said(jwt, check), refusal.map_or("", cause));
+            let detail = format!("{}: {}", said(jwt, check, now), refusal.map_or("", cause));
             steps.push(Step { mark, what: name(check), detail });
             break;
         }
         if check != Check::Introspection || is_asked_about {
-            steps.push(yes(name(check), said(jwt, check)));
+            steps.push(yes(name(check), said(jwt, check, now)));
         }
     }
     steps
@@ -100,7 +102,7 @@ const fn name(check: Check) -> &'static str {
 }
 
 /// What the token says of that which is checked.
-fn said(jwt: &JwtReading, check: Check) -> String {
+fn said(jwt: &JwtReading, check: Check, now: UnixSeconds) -> String {
     let claim = |name: &str| jwt.claims.value(name).map(ToString::to_string);
     let or_none = |name: &str| claim(name).unwrap_or_else(|| format!("no {name}"));
     let quoted = |text: &Option<String>, name: &str| match text {
@@ -120,9 +122,10 @@ fn said(jwt: &JwtReading, check: Check) -> String {
         }
         Check::Time => {
             let at = |name: &'static str| jwt.claims.numeric_date(name).ok().flatten();
-            let exp = at("exp").map_or("no exp".to_owned(), |at| format!("exp {}", moment(at)));
+            let exp =
+                at("exp").map_or("no exp".to_owned(), |at| format!("exp {}", moment(at, now)));
             match at("nbf") {
-                Some(nbf) => format!("{exp}, nbf {}", moment(nbf)),
+                Some(nbf) => format!("{exp}, nbf {}", moment(nbf, now)),
                 None => exp,
             }
         }
@@ -135,8 +138,7 @@ fn said(jwt: &JwtReading, check: Check) -> String {
 }
 
 /// A moment, and how far it is from now.
-fn moment(at: UnixSeconds) -> String {
-    let now = time::now().unix;
+fn moment(at: UnixSeconds, now: UnixSeconds) -> String {
     let distance = match (at.since(now), now.since(at)) {
         (Some(ahead), _) => format!("in {} s", ahead.as_secs()),
         (None, Some(ago)) => format!("{} s ago", ago.as_secs()),
@@ -151,12 +153,13 @@ pub(super) fn rules(
     token: &VerifiedToken,
     principal: Principal,
     audiences: Option<&[Audience]>,
+    now: UnixSeconds,
 ) -> Vec<Step> {
     let Some(audiences) = audiences else {
         let why = Rejection::TokenInvalid(InvalidToken::Issuer);
         return vec![no("issuer", why.detail())];
     };
-    let found = findings(requirement, token, principal, audiences, time::now().unix).into_iter();
+    let found = findings(requirement, token, principal, audiences, now).into_iter();
     let mut steps: Vec<Step> = found
         .map(|finding| {
             let (what, detail) = asked(finding.rule, token, principal);
