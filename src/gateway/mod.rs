@@ -1,5 +1,7 @@
-//! The pipeline: a request comes in, a route is found, the credential is judged, the request goes
-//! on or is refused. [`Gateway::handle`] reads from top to bottom as the way a request takes.
+//! A gateway: the configuration at work, and what becomes of a request under it.
+//!
+//! A request's way is [`pipeline`]: `decide` finds its route and judges its credential, `serve` sends
+//! it on. [`Gateway::handle`] stands around that: it makes the answer of whatever came out.
 
 mod certificates;
 mod connection;
@@ -11,19 +13,17 @@ mod handover;
 mod holding;
 mod linger;
 mod metadata;
+mod pipeline;
 mod route;
 mod snapshot;
 mod upgrade;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use arc_swap::ArcSwap;
-use futures_util::FutureExt as _;
-use futures_util::future::{Either, ready};
-use http::header::{ALLOW, CACHE_CONTROL, CONNECTION};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, request};
+use http::header::CONNECTION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::runtime::Handle;
 
@@ -35,20 +35,13 @@ pub use route::{Admission, Route, Terms};
 pub use snapshot::{BuildError, Snapshot};
 
 use self::context::Context;
-use self::departure::{Departure, Rewrite};
-use self::entry::Entry;
+use self::pipeline::serve;
 use self::snapshot::Ground;
-use self::upgrade::Asking;
 use crate::base::time;
 use crate::body::{Body, RequestWatch};
 use crate::config::Config;
-use crate::headers::{self, MaxForwards, Preflight};
-use crate::policy::Permit;
-use crate::reject::{
-    Bound, MalformedRequest, OwnClientCause, OwnClientFailure, Rejection, UpstreamFailure,
-};
+use crate::reject::{Bound, MalformedRequest, Rejection};
 use crate::telemetry::Metrics;
-use crate::upstream;
 
 /// A gateway: the snapshot of the moment and what all snapshots have in common.
 pub struct Gateway {
@@ -251,163 +244,6 @@ impl Gateway {
     }
 }
 
-/// The way of a request, from its head to the upstream's answer. `body` is left where nobody reads
-/// it.
-async fn serve(
-    context: &mut Context<'_>,
-    parts: &mut request::Parts,
-    body: &mut Option<Incoming>,
-) -> Result<Response<Body>, Rejection> {
-    let asking = Asking::read(parts)?;
-    let departure = match decide(context, parts).await? {
-        Decision::Answer(response) => return Ok(response),
-        Decision::Onward(departure) => departure,
-    };
-    let wanted = asking.wanted(departure.route, parts, body.as_ref())?;
-    let sent = {
-        let request = departure.request(context, parts, body)?;
-        context.sending = Some(request.body().watch());
-        let Departure { route, permit, .. } = &departure;
-        match wanted {
-            None => Either::Left(forward(context, route, permit, request)),
-            // Boxed: few requests come here, and all futures would be as large.
-            Some(protocol) => {
-                let asked = (asking, protocol);
-                Either::Right(Box::pin(upgrade::switch(context, (route, permit), request, asked)))
-            }
-        }
-    };
-    let response = sent.await?;
-    if let Some((client, token)) = &departure.own
-        && response.status() == StatusCode::UNAUTHORIZED
-    {
-        // The credential that was refused is ours and not the caller's (RFC 9110 §15.5.2).
-        client.refused_upstream(token);
-        return Err(Rejection::OwnClientRefused(OwnClientFailure {
-            client: client.settings().name.clone(),
-            cause: OwnClientCause::RefusedUpstream,
-        }));
-    }
-    Ok(response)
-}
-
-/// What becomes of a request by its head.
-enum Decision<'a> {
-    /// It is answered here.
-    Answer(Response<Body>),
-    /// It goes on to an upstream.
-    Onward(Departure<'a>),
-}
-
-/// Decides about a request: the same for one that is served and for one that is only explained.
-async fn decide<'a>(
-    context: &mut Context<'a>,
-    parts: &mut request::Parts,
-) -> Result<Decision<'a>, Rejection> {
-    if is_about_the_server(parts) {
-        let (_, host) = Entry::site(parts)?;
-        return match context.connection.speaks_for(host.as_str()) {
-            true => Ok(Decision::Answer(no_content(OPTIONS_ALLOW))),
-            false => Err(Rejection::Misdirected),
-        };
-    }
-    let entry = Entry::read(parts)?;
-    if !context.connection.speaks_for(entry.host.as_str()) {
-        return Err(Rejection::Misdirected);
-    }
-    let snapshot = context.snapshot;
-    if let Some(preflight) = Preflight::of(parts)
-        && let Some((route, cors)) = snapshot.asked_about(&entry, &preflight)
-    {
-        context.enter(route, &parts.headers);
-        context.served_as = "preflight";
-        let fields = cors.preflight(&preflight).map_err(Rejection::PreflightRefused)?;
-        return Ok(Decision::Answer(permission(fields)));
-    }
-    if let Some(json) = snapshot.metadata.find(&entry.host, &entry.path) {
-        context.served_as = "metadata";
-        return metadata::answer(json, &parts.method).map(Decision::Answer);
-    }
-    let found = snapshot.find(&entry, &parts.method);
-    let route = found.inspect_err(|miss| context.pass_by(miss, &entry, parts))?;
-    context.enter(route, &parts.headers);
-    route.check_length(&parts.headers)?;
-    if context.connection.worker.pseudonym().has_signed(&parts.headers) {
-        return Err(Rejection::UpstreamFailed(UpstreamFailure::Loop));
-    }
-
-    let Context { connection, now, .. } = *context;
-    let admission = route.authorize(parts, connection, now, &mut context.token).await?;
-    let Admission { permit, exchanged } = admission;
-    let rewrite = Rewrite::of(route, &entry, parts)?;
-    if headers::spend(&parts.method, &mut parts.headers) == MaxForwards::EndsHere {
-        return Ok(Decision::Answer(no_content(OPTIONS_ALLOW)));
-    }
-    let own = route.forward.own_token(context.now).await?;
-    Ok(Decision::Onward(Departure { route, rewrite, permit, exchanged, own }))
-}
-
-fn forward(
-    context: &Context<'_>,
-    route: &Route,
-    permit: &Permit,
-    request: Request<Body>,
-) -> impl Future<Output = Result<Response<Body>, Rejection>> {
-    let watch = request.body().watch();
-    let worker = context.connection.worker.index();
-    let Some((upstream, metrics)) = &route.upstream else {
-        return Either::Right(ready(Err(Rejection::UpstreamFailed(UpstreamFailure::Refused))));
-    };
-    if context.is_overdue() {
-        return Either::Right(ready(Err(Rejection::UpstreamFailed(UpstreamFailure::Overdue))));
-    }
-    let sent = upstream::forward(permit, upstream, worker, request, route.timeouts);
-    let sent = match context.limit {
-        None => Either::Left(sent),
-        // Boxed, so that a request without a limit does not carry a timer's room around.
-        Some(limit) => Either::Right(Box::pin(in_time(sent, limit))),
-    };
-    Either::Left(sent.map(move |answered| {
-        let mut response =
-            answered.map_err(|failure| departure::failure(watch.fault(), failure))?;
-        metrics.answered(response.status());
-        departure::arrived(context, route, &mut response);
-        Ok(response)
-    }))
-}
-
-/// Calls a request off whose answer has not begun in time: to drop it closes the connection or
-/// resets the stream.
-async fn in_time<T>(
-    sent: impl Future<Output = Result<T, UpstreamFailure>>,
-    limit: Instant,
-) -> Result<T, UpstreamFailure> {
-    let answered = tokio::time::timeout_at(limit.into(), sent).await;
-    answered.unwrap_or(Err(UpstreamFailure::Overdue))
-}
-
-/// RFC 9110 §9.3.7: `OPTIONS *` asks about the server, not about a resource behind it.
-fn is_about_the_server(parts: &request::Parts) -> bool {
-    parts.method == Method::OPTIONS && parts.uri.path() == "*"
-}
-
-fn no_content(allow: &'static str) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    let headers = response.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static(allow));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response
-}
-
-/// The answer to a preflight. 204, as 200 would announce content.
-fn permission(fields: HeaderMap) -> Response<Body> {
-    let mut response = Response::new(Body::empty());
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    *response.headers_mut() = fields;
-    response
-}
-
 /// A number that tells this process from others: in request ids and in `Via`.
 fn random_number() -> u64 {
     let mut bytes = [0; 8];
@@ -415,5 +251,3 @@ fn random_number() -> u64 {
     let _ = aws_lc_rs::rand::fill(&mut bytes);
     u64::from_be_bytes(bytes)
 }
-
-const OPTIONS_ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";

@@ -13,7 +13,7 @@ use hyper::upgrade::OnUpgrade;
 use super::context::Context;
 use super::departure;
 use super::handover::{Handover, Opening};
-use super::in_time;
+use super::pipeline::in_time;
 use super::route::Route;
 use crate::base::random;
 use crate::body::Body;

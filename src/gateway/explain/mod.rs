@@ -1,6 +1,6 @@
 //! Why a request is let in or refused, step by step (`scopegate explain`).
 //!
-//! The outcome is that of [`decide`](super::decide), the function that requests go through; the
+//! The outcome is that of [`decide`], the function that requests go through; the
 //! steps around it only tell what that saw. Nothing is sent to the upstream, nothing counted and
 //! nothing logged; tokens are judged, and fetched where the route takes one along, as for a request.
 
@@ -14,8 +14,9 @@ use http::{HeaderName, HeaderValue, Request, StatusCode, request};
 
 use super::context::Context;
 use super::entry::Entry;
+use super::pipeline::{Decision, decide};
 use super::snapshot::Snapshot;
-use super::{Connection, Decision, Gateway, Route, decide};
+use super::{Connection, Gateway, Route};
 use crate::base::time;
 use crate::body::Body;
 use crate::config;
