@@ -16,6 +16,7 @@ mod metadata;
 mod pipeline;
 mod route;
 mod snapshot;
+mod unparsed;
 mod upgrade;
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -234,7 +235,7 @@ impl Gateway {
             _ => Rejection::RequestMalformed(MalformedRequest::Framing),
         };
         let snapshot = self.snapshot();
-        context::unparsed(&snapshot, &rejection, connection)
+        unparsed::unparsed(&snapshot, &rejection, connection)
     }
 
     /// Makes a worker let go of a configuration that is no longer at work. Its next request would
