@@ -60,6 +60,7 @@ pub(super) struct Lines {
 /// An HTTP/2 connection that requests share.
 struct Shared {
     sender: SendRequest<Body>,
+    opened: Instant,
     used: Instant,
 }
 
@@ -190,11 +191,24 @@ impl Pool {
     /// Lets others use an HTTP/2 connection.
     pub(super) fn share(self: &Arc<Self>, slot: usize, sender: SendRequest<Body>) {
         let mut state = self.lock();
+        let now = Instant::now();
         if let Some(slot) = state.slots.get_mut(slot) {
             slot.lines.spoke = Some(Protocol::Http2);
-            slot.lines.http2 = Some(Shared { sender, used: Instant::now() });
+            slot.lines.http2 = Some(Shared { sender, opened: now, used: now });
         }
         self.have_swept(&mut state);
+    }
+
+    /// Lets no more requests use an HTTP/2 connection that was open at that moment. Those under way
+    /// go on.
+    #[cold]
+    fn give_up_shared(&self, slot: usize, open_at: Instant) {
+        let mut state = self.lock();
+        let slot = state.slots.get_mut(slot);
+        let given_up =
+            slot.and_then(|slot| slot.lines.http2.take_if(|shared| shared.opened <= open_at));
+        drop(state);
+        drop(given_up);
     }
 
     /// What a member spoke last.
@@ -355,6 +369,14 @@ impl InFlight {
     /// How long its answer's body may stand still.
     pub(super) const fn idle(&self) -> Duration {
         self.idle
+    }
+
+    /// Was sent over HTTP/2 at that moment and got no answer in time: what is wrong with the
+    /// connection cannot be known, so it takes no other request.
+    pub(super) fn give_up_shared(&self, sent_at: Instant) {
+        if let Some(pool) = &self.pool {
+            pool.give_up_shared(self.slot, sent_at);
+        }
     }
 
     /// Goes to another member.

@@ -56,6 +56,7 @@ pub(super) async fn send(
     let copy = copy_of(&request);
     let mut patience = Patience::new(watch.clone(), exchange.started(), deadline);
     let mut deadline = deadline;
+    let sent_at = Instant::now();
     let mut answer = pin!(sender.try_send_request(request));
     let answered = loop {
         let answered = timeout_at(deadline, answer.as_mut()).await;
@@ -81,7 +82,10 @@ pub(super) async fn send(
         },
         // Who has not sent all of its request may be the one that everybody waits for.
         Err(_) if watch.is_streaming() => Err(Unanswered::Blameless(UpstreamFailure::TimedOut)),
-        Err(_) => Err(Unanswered::Failed(UpstreamFailure::TimedOut)),
+        Err(_) => {
+            exchange.give_up_shared(sent_at);
+            Err(Unanswered::Failed(UpstreamFailure::TimedOut))
+        }
     }
 }
 

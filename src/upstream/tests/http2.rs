@@ -171,6 +171,8 @@ async fn a_caller_that_goes_away_resets_the_stream_and_no_other() {
         assert!(tokio::time::timeout(Duration::from_millis(50), exchange).await.is_err());
     }
     assert_eq!(seen.recv().await, Some(h2::Reason::CANCEL));
+    assert_eq!(get(&upstream, "/").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(raw.connections(), 1);
     let timed_out = upstream
         .exchange(
             WORKER,
@@ -182,7 +184,7 @@ async fn a_caller_that_goes_away_resets_the_stream_and_no_other() {
     assert_eq!(timed_out.err(), Some(UpstreamFailure::TimedOut));
     assert_eq!(seen.recv().await, Some(h2::Reason::CANCEL));
     assert_eq!(get(&upstream, "/").await.unwrap().status(), StatusCode::OK);
-    assert_eq!(raw.connections(), 1);
+    assert_eq!(raw.connections(), 2, "a connection that left a request without an answer is left");
 }
 
 #[tokio::test]
