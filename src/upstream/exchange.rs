@@ -9,7 +9,8 @@ use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
 use super::connect::Purpose;
-use super::pool::{InFlight, Line, Pool};
+use super::lines::Line;
+use super::pool::{InFlight, Pool};
 use super::{Upstream, WorkerIndex, later, message, stream};
 use crate::body::Body;
 use crate::config::RouteTimeouts;

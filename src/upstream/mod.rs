@@ -40,6 +40,7 @@ mod connect;
 mod exchange;
 mod health;
 mod http1;
+mod lines;
 mod member;
 mod message;
 mod open;

@@ -7,9 +7,10 @@ use tokio::time::{Instant, timeout_at};
 
 use super::connect::{Protocol, Purpose, connect};
 use super::http1::Link;
+use super::lines::Line;
 use super::member::Member;
 use super::places::{Asked, Turn};
-use super::pool::{InFlight, Line, Pool};
+use super::pool::{InFlight, Pool};
 use super::{Upstream, WorkerIndex, later, stream};
 use crate::reject::UpstreamFailure;
 use crate::telemetry::{RetryOutcome, RetryReason};

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::balance::{Candidate, FULL, dice, hash, p2c, round_robin};
+use super::lines::{Line, Lines};
 use super::member::{Member, Standing};
-use super::pool::{Line, Lines};
 use super::roster::Roster;
 use crate::config::Balance;
 

@@ -19,7 +19,8 @@ use tokio::time::Instant;
 
 use super::connect::{Purpose, Stream};
 use super::exchange::Unanswered;
-use super::pool::{InFlight, Line};
+use super::lines::Line;
+use super::pool::InFlight;
 use super::{Upstream, WorkerIndex, later};
 use crate::body::Body;
 use crate::config::RouteTimeouts;
