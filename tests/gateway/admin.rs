@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::harness::world::{ORDERS, Setup};
+use crate::harness::world::{ORDERS, Setup, client};
 use crate::harness::{AuthServer, Backend, World, eventually};
 
 #[tokio::test]
@@ -95,10 +95,7 @@ async fn no_token_and_no_secret_is_in_logs_metrics_or_status() {
         .server("main", &server, "")
         .secret("ours", "reports-secret")
         .table("[log]\nlevel = \"trace\"\n")
-        .table(
-            "[clients.ours]\nauthorization_server = \"main\"\nclient_id = \"reports\"\n\
-             client_secret = { file = \"secrets/ours\" }\nscopes = [\"orders:read\"]\n",
-        )
+        .table(&client("ours", "reports", "orders:read", ""))
         .upstream("api", &upstream.url(), "")
         .route(r#"path = "/orders", access = { scopes = ["orders:read"] }, accept = ["bearer", "basic"]"#)
         .route(r#"path = "/out", access = "public", forward = { client = "ours" }"#)
@@ -242,10 +239,7 @@ async fn status_shows_sizes_and_hits_of_caches_ages_of_keys_and_what_clients_got
     let gateway = Setup::new()
         .server("main", &server, "")
         .secret("ours", "reports-secret")
-        .table(
-            "[clients.ours]\nauthorization_server = \"main\"\nclient_id = \"reports\"\n\
-             client_secret = { file = \"secrets/ours\" }\nscopes = [\"orders:read\"]\n",
-        )
+        .table(&client("ours", "reports", "orders:read", ""))
         .upstream("api", &upstream.url(), "")
         .route(ORDERS)
         .route(r#"path = "/out", access = "public", forward = { client = "ours" }"#)

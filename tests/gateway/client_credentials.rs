@@ -7,16 +7,13 @@ use serde_json::{Value, json};
 
 use crate::harness::backend::Seen;
 use crate::harness::gateway::check;
-use crate::harness::world::Setup;
+use crate::harness::world::{self, Setup};
 use crate::harness::{AuthServer, Backend, Gateway, Reply, TestIssuer, eventually};
 
 const ROUTE: &str = r#"path = "/out", access = "public", forward = { client = "ours" }"#;
 
 fn client(id: &str, scopes: &str, more: &str) -> String {
-    format!(
-        "[clients.ours]\nauthorization_server = \"main\"\nclient_id = \"{id}\"\n\
-         client_secret = {{ file = \"secrets/ours\" }}\nscopes = [{scopes}]\n{more}\n"
-    )
+    world::client("ours", id, scopes, more)
 }
 
 async fn with_server(client: &str, secret: &str) -> (AuthServer, Backend, Gateway) {
@@ -34,7 +31,7 @@ async fn with_server(client: &str, secret: &str) -> (AuthServer, Backend, Gatewa
 
 #[tokio::test]
 async fn two_hundred_requests_are_one_exchange() {
-    let client = client("reports", r#""orders:read""#, "");
+    let client = client("reports", "orders:read", "");
     let (server, upstream, gateway) = with_server(&client, "reports-secret").await;
     server.fault("token", json!({ "delay_ms": 200 })).await;
     let statuses = gateway.at_once("/out", &vec![String::new(); 200]).await;
@@ -49,7 +46,7 @@ async fn two_hundred_requests_are_one_exchange() {
 
 #[tokio::test]
 async fn the_callers_own_token_does_not_reach_the_upstream() {
-    let client = client("reports", r#""orders:read""#, "");
+    let client = client("reports", "orders:read", "");
     let (_server, upstream, gateway) = with_server(&client, "reports-secret").await;
     let response = gateway.get("/out").bearer("callers-own").send().await;
     assert_eq!(response.status, 200);
@@ -59,7 +56,7 @@ async fn the_callers_own_token_does_not_reach_the_upstream() {
 
 #[tokio::test]
 async fn partial_scopes_are_refused_or_allowed_as_configured_and_visible() {
-    let scopes = r#""orders:read", "orders:write""#;
+    let scopes = "orders:read orders:write";
     for (partial, status) in [("refuse", 502), ("allow", 200)] {
         let client = client("limited", scopes, &format!("partial_scopes = \"{partial}\""));
         let (_server, upstream, gateway) = with_server(&client, "limited-secret").await;
@@ -78,7 +75,7 @@ async fn partial_scopes_are_refused_or_allowed_as_configured_and_visible() {
 
 #[tokio::test]
 async fn a_client_that_is_refused_is_502_and_not_asked_again_at_once() {
-    let client = client("reports", r#""orders:read""#, "negative_cache_ttl = \"30s\"");
+    let client = client("reports", "orders:read", "negative_cache_ttl = \"30s\"");
     let (server, upstream, gateway) = with_server(&client, "wrong").await;
     for _ in 0..5 {
         let response = gateway.get("/out").send().await;
@@ -91,7 +88,7 @@ async fn a_client_that_is_refused_is_502_and_not_asked_again_at_once() {
 
 #[tokio::test]
 async fn a_token_endpoint_that_is_down_is_503_and_well_again_afterwards() {
-    let client = client("reports", r#""orders:read""#, "");
+    let client = client("reports", "orders:read", "");
     let (server, upstream, gateway) = with_server(&client, "reports-secret").await;
     for fault in [json!({ "status": 500 }), json!({ "close": true }), json!({ "hang": true })] {
         server.fault("token", fault.clone()).await;
@@ -109,7 +106,7 @@ async fn a_token_endpoint_that_is_down_is_503_and_well_again_afterwards() {
 
 #[tokio::test]
 async fn a_server_that_grants_nothing_and_says_nothing_has_not_granted_all() {
-    let client = client("limited", r#""reports:read""#, "");
+    let client = client("limited", "reports:read", "");
     let (_server, upstream, gateway) = with_server(&client, "limited-secret").await;
     let response = gateway.get("/out").send().await;
     assert_eq!(
@@ -124,7 +121,7 @@ async fn a_server_that_grants_nothing_and_says_nothing_has_not_granted_all() {
 #[tokio::test]
 async fn client_secret_post_is_accepted_by_the_real_server() {
     let (server, upstream) = (AuthServer::start().await, Backend::start().await);
-    let post = client("poster", r#""orders:read""#, "authentication = \"client_secret_post\"");
+    let post = client("poster", "orders:read", "authentication = \"client_secret_post\"");
     let gateway = Setup::new()
         .server("main", &server, "")
         .secret("ours", "poster-secret")
@@ -205,7 +202,7 @@ async fn asking(
     let gateway = Setup::new()
         .secret("ours", "p%q+é")
         .issuer("main", &issuer, &token_only)
-        .table(&client("a b:c", r#""a", "b""#, more))
+        .table(&client("a b:c", "a b", more))
         .upstream("api", &upstream.url(), "")
         .route(ROUTE)
         .start()
@@ -312,7 +309,7 @@ async fn rfc9700_2_4_only_client_credentials_are_ever_granted_to_us() {
         let setup = Setup::new()
             .secret("ours", "s")
             .issuer("main", &TestIssuer::new(), "")
-            .table(&client("reports", r#""a""#, key))
+            .table(&client("reports", "a", key))
             .upstream("api", "http://127.0.0.1:1", "")
             .route(ROUTE);
         let text = setup.text();

@@ -6,7 +6,7 @@ use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use crate::harness::gateway::command;
-use crate::harness::world::Setup;
+use crate::harness::world::{Setup, client};
 use crate::harness::{AuthServer, Backend, Gateway, World};
 
 /// What the command prints, and its exit code.
@@ -132,10 +132,7 @@ async fn whoever_must_be_asked_is_asked_and_no_secret_is_printed() {
     let gateway = Setup::new()
         .server("main", &server, "")
         .secret("ours", "reports-secret")
-        .table(
-            "[clients.ours]\nauthorization_server = \"main\"\nclient_id = \"reports\"\n\
-             client_secret = { file = \"secrets/ours\" }\nscopes = [\"orders:read\"]",
-        )
+        .table(&client("ours", "reports", "orders:read", ""))
         .upstream("api", &upstream.url(), "")
         .route(
             r#"name = "read", path = "/orders/{id}", accept = ["bearer", "basic"], access = { scopes = ["orders:read"] }, identity_headers = { "x-client" = "client_id" }"#,

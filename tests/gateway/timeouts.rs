@@ -96,8 +96,11 @@ async fn a_route_has_its_own_patience_with_bodies() {
     assert_eq!(in_time("an answer", connection.head()).await.status, 408);
 }
 
-/// An upstream over HTTP/2 that takes one request and says how its stream was reset.
-async fn silent_http2() -> (String, oneshot::Receiver<(String, h2::Reason)>) {
+/// An upstream over HTTP/2 that takes one request, answers with a head and this content if there is
+/// any, and then says what time it was given and how its stream was reset.
+async fn stalling_http2(
+    content: Option<&'static [u8]>,
+) -> (String, oneshot::Receiver<(String, h2::Reason)>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("h2c://{}", listener.local_addr().unwrap());
     let (tell, told) = oneshot::channel();
@@ -107,8 +110,16 @@ async fn silent_http2() -> (String, oneshot::Receiver<(String, h2::Reason)>) {
         let (request, mut answer) = connection.accept().await.unwrap().unwrap();
         let timeout = request.headers()["grpc-timeout"].to_str().unwrap().to_owned();
         tokio::spawn(async move { while connection.accept().await.is_some() {} });
-        let reason = std::future::poll_fn(|cx| answer.poll_reset(cx)).await.unwrap();
-        drop(tell.send((timeout, reason)));
+        let reason = match content {
+            None => std::future::poll_fn(|cx| answer.poll_reset(cx)).await,
+            Some(content) => {
+                let head = http::Response::builder().header("content-type", "application/grpc");
+                let mut body = answer.send_response(head.body(()).unwrap(), false).unwrap();
+                body.send_data(bytes::Bytes::from_static(content), false).unwrap();
+                std::future::poll_fn(|cx| body.poll_reset(cx)).await
+            }
+        };
+        drop(tell.send((timeout, reason.unwrap())));
     });
     (url, told)
 }
@@ -116,7 +127,7 @@ async fn silent_http2() -> (String, oneshot::Receiver<(String, h2::Reason)>) {
 #[tokio::test]
 async fn grpc_timeout_elapsed_is_status_4_and_the_upstream_stream_is_cancelled() {
     for (route, sent) in [("", "300m"), (r#", timeout = { total = "300ms" }"#, "1H")] {
-        let (url, told) = silent_http2().await;
+        let (url, told) = stalling_http2(None).await;
         let world = World::built(TestIssuer::new(), "", |setup| {
             let route = format!(r#"path = "/s/m", access = "public", upstream = "grpc"{route}"#);
             setup.upstream("grpc", &url, "").route(&route)
@@ -133,30 +144,10 @@ async fn grpc_timeout_elapsed_is_status_4_and_the_upstream_stream_is_cancelled()
     }
 }
 
-/// An upstream over HTTP/2 that takes one request, answers with a head and this content, and then
-/// waits to be reset.
-async fn stalling_http2(content: &'static [u8]) -> (String, oneshot::Receiver<h2::Reason>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("h2c://{}", listener.local_addr().unwrap());
-    let (tell, told) = oneshot::channel();
-    tokio::spawn(async move {
-        let (stream, _) = listener.accept().await.unwrap();
-        let mut connection = h2::server::handshake(stream).await.unwrap();
-        let (_, mut answer) = connection.accept().await.unwrap().unwrap();
-        tokio::spawn(async move { while connection.accept().await.is_some() {} });
-        let head = http::Response::builder().header("content-type", "application/grpc");
-        let mut body = answer.send_response(head.body(()).unwrap(), false).unwrap();
-        body.send_data(bytes::Bytes::from_static(content), false).unwrap();
-        let reason = std::future::poll_fn(|cx| body.poll_reset(cx)).await.unwrap();
-        tell.send(reason).unwrap();
-    });
-    (url, told)
-}
-
 #[tokio::test]
 async fn grpc_timeout_elapsed_within_the_answer_is_status_4_in_its_trailers() {
     for content in [&b""[..], b"\0\0\0\0\x02ok", b"\0\0\0\0\x09half"] {
-        let (url, told) = stalling_http2(content).await;
+        let (url, told) = stalling_http2(Some(content)).await;
         let world = World::built(TestIssuer::new(), "", |setup| {
             let route = r#"name = "m", path = "/s/m", access = "public", upstream = "grpc""#;
             setup.upstream("grpc", &url, "").route(route)
@@ -171,7 +162,7 @@ async fn grpc_timeout_elapsed_within_the_answer_is_status_4_in_its_trailers() {
         let trailer = |name: &str| answer.trailers.iter().find(|(key, _)| key == name).cloned();
         assert_eq!(trailer("grpc-status").unwrap().1, "4");
         assert!(!trailer("grpc-message").unwrap().1.is_empty());
-        assert_eq!(in_time("a reset", told).await.unwrap(), h2::Reason::CANCEL);
+        assert_eq!(in_time("a reset", told).await.unwrap().1, h2::Reason::CANCEL);
         let labels = [("route", "m")];
         assert_eq!(world.gateway.metric("scopegate_answers_cut_total", &labels).await, 1.0);
         let log = world.gateway.whole_log().await;

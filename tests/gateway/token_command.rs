@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::harness::gateway::command;
 use crate::harness::program::run;
-use crate::harness::world::Setup;
+use crate::harness::world::{Setup, client};
 use crate::harness::{AuthServer, Backend};
 
 /// Exit code, standard output and standard error.
@@ -15,12 +15,9 @@ async fn asked(setup: &Setup, arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), output, errors)
 }
 
-fn client(name: &str, id: &str, partial: &str) -> String {
-    format!(
-        "[clients.{name}]\nauthorization_server = \"main\"\nclient_id = \"{id}\"\n\
-         client_secret = {{ file = \"secrets/{id}\" }}\nscopes = [\"orders:read\", \"orders:write\"]\n\
-         partial_scopes = \"{partial}\""
-    )
+fn partial(name: &str, id: &str, partial: &str) -> String {
+    let more = format!("partial_scopes = \"{partial}\"");
+    client(name, id, "orders:read orders:write", &more)
 }
 
 #[tokio::test]
@@ -29,12 +26,13 @@ async fn a_token_is_printed_alone_and_what_is_missing_beside_it() {
     let setup = Setup::new()
         .server("main", &server, "")
         .secret("reports", "reports-secret")
-        .secret("limited", "limited-secret")
+        .secret("strict", "limited-secret")
+        .secret("lenient", "limited-secret")
         .secret("wrong", "wrong")
-        .table(&client("reports", "reports", "refuse"))
-        .table(&client("strict", "limited", "refuse"))
-        .table(&client("lenient", "limited", "allow"))
-        .table(&client("wrong", "reports", "refuse").replace("secrets/reports", "secrets/wrong"))
+        .table(&partial("reports", "reports", "refuse"))
+        .table(&partial("strict", "limited", "refuse"))
+        .table(&partial("lenient", "limited", "allow"))
+        .table(&partial("wrong", "reports", "refuse"))
         .upstream("api", "http://127.0.0.1:1", "")
         .route(r#"path = "/x", access = "public""#);
     #[rustfmt::skip]
@@ -67,7 +65,7 @@ async fn the_printed_token_opens_the_route() {
     let gateway = Setup::new()
         .server("main", &server, "")
         .secret("reports", "reports-secret")
-        .table(&client("reports", "reports", "refuse"))
+        .table(&partial("reports", "reports", "refuse"))
         .upstream("api", &upstream.url(), "")
         .route(r#"path = "/{*rest}", access = { scopes = ["orders:read"] }"#)
         .start()

@@ -150,6 +150,16 @@ impl World {
     }
 }
 
+/// A client of the gateway's own at the server `main`; its secret is the file `secrets/NAME`.
+/// `scopes` as in a token, with blanks between them.
+pub fn client(name: &str, id: &str, scopes: &str, more: &str) -> String {
+    let scopes: Vec<&str> = scopes.split_whitespace().collect();
+    format!(
+        "[clients.{name}]\nauthorization_server = \"main\"\nclient_id = \"{id}\"\n\
+         client_secret = {{ file = \"secrets/{name}\" }}\nscopes = {scopes:?}\n{more}\n"
+    )
+}
+
 /// Tables for a server that is asked about opaque tokens at `url` and gives tokens at `url`, both by
 /// hand: `more` goes into its `introspection` table. To be given as the `more` of an issuer.
 pub fn endpoints(url: &str, more: &str) -> String {
