@@ -10,6 +10,8 @@
 //!         PROXY     ALPN     read along
 //!                  any stage: Err(Rejection) ─────► reject/: status + WWW-Authenticate + problem body
 //!  one pipeline: gateway::Route::authorize(parts, connection, now, seen) -> Result<Admission, Rejection>, the Permit in it
+//!  the way from find to forward is gateway/pipeline; what `scopegate explain` tells comes of the same function
+//!  after a switch of protocols: tunnel/ moves bytes until a side, the token or the process ends
 //! ```
 //!
 //! # Invariants
