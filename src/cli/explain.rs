@@ -130,7 +130,8 @@ Examples:
   scopegate explain --config gateway.toml GET https://api.example.com/orders/7 --token \"$TOKEN\"
   scopegate explain GET /orders/7 -H 'Host: api.example.com' -H \"Authorization: Basic $PAIR\"
 
-The token is judged as a request's would be: keys are fetched, opaque tokens introspected, and a token
-of the gateway's own asked for where the route takes one along. Nothing is sent to the upstream.
+The token is judged as a request's would be: keys are fetched, opaque tokens introspected, and
+where the route takes a token of the gateway's own along, that is asked for. Nothing is sent to
+the upstream.
 
-Exit codes: 0 allowed, 1 refused, 2 not decided, or a mistake in the configuration or the arguments.";
+Exit codes: 0 allowed, 1 refused, 2 not decided, or a mistake in configuration or arguments.";

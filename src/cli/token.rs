@@ -114,9 +114,10 @@ fn unknown(name: &str, known: &[String]) -> String {
 pub(super) const TOKEN_EXAMPLE: &str = "\
 Examples:
   scopegate token --config gateway.toml --client reports
-  curl https://api.example.com/orders/1 -H \"Authorization: Bearer $(scopegate token --client reports)\"
+  curl https://api.example.com/ -H \"Authorization: Bearer $(scopegate token --client reports)\"
 
-The token goes to standard output, alone; what was asked for, granted and missing to standard error.
+The token goes to standard output, alone; the scopes asked for, granted and missing go to
+standard error.
 
-Exit codes: 0 a token, 1 refused, or scopes are missing and the client's partial_scopes is \"refuse\",
-2 the authorization server cannot be asked, or a mistake in the configuration or the arguments.";
+Exit codes: 0 a token, 1 refused, or scopes are missing and partial_scopes = \"refuse\", 2 the
+authorization server cannot be asked, or a mistake in configuration or arguments.";
