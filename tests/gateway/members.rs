@@ -63,14 +63,15 @@ async fn a_member_that_is_gone_costs_no_request() {
 }
 
 #[tokio::test]
-async fn the_subject_of_a_token_or_a_header_chooses_the_member() {
+async fn the_subject_or_client_of_a_token_or_a_header_chooses_the_member() {
     let [a, b, c] =
         [answering_with("a").await, answering_with("b").await, answering_with("c").await];
     let urls = [a.url(), b.url(), c.url()];
     let urls: Vec<_> = urls.iter().map(String::as_str).collect();
     let issuer = crate::harness::TestIssuer::new();
     let route = r#"path = "/o", access = { scopes = ["orders:read"] }"#;
-    for balance in ["{ hash = \"subject\" }", "{ hash = { header = \"x-tenant\" } }"] {
+    for hash in ["\"subject\"", "\"client_id\"", "{ header = \"x-tenant\" }"] {
+        let balance = format!("{{ hash = {hash} }}");
         let gateway = setup(&urls, &format!("balance = {balance}"))
             .issuer("main", &issuer, "")
             .route(route)
@@ -78,7 +79,9 @@ async fn the_subject_of_a_token_or_a_header_chooses_the_member() {
             .await;
         let mut homes = std::collections::BTreeSet::new();
         for name in ["ann", "bob", "cyd", "dan", "eve", "fay", "gil", "hal", "ida", "jon"] {
-            let token = issuer.token().scopes("orders:read").claim("sub", name).sign();
+            // The other one of these claims is the same for all.
+            let claim = if hash == "\"client_id\"" { "client_id" } else { "sub" };
+            let token = issuer.token().scopes("orders:read").claim(claim, name).sign();
             let mut seen = std::collections::BTreeSet::new();
             for _ in 0..5 {
                 let request = gateway.get("/o").bearer(&token).header("x-tenant", name);

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 use crate::harness::backend::Then;
 use crate::harness::{RawBackend, TestIssuer, World, in_time};
@@ -94,6 +95,31 @@ async fn a_route_has_its_own_patience_with_bodies() {
     let mut connection = world.gateway.connect().await;
     connection.write(stalled).await;
     assert_eq!(in_time("an answer", connection.head()).await.status, 408);
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_connection_is_504_after_connect() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    // Once its queue is full, nobody answers any more who knocks.
+    let mut queue = Vec::new();
+    while let Ok(taken) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        queue.push(taken.unwrap());
+        assert!(queue.len() < 100, "the queue has no end");
+    }
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        let times = "timeouts = { connect = \"300ms\", header = \"1h\" }";
+        setup
+            .upstream("deaf", &format!("http://{address}"), times)
+            .route(r#"name = "deaf", path = "/deaf", access = "public", upstream = "deaf""#)
+    })
+    .await;
+    let answer = in_time("an answer", world.gateway.get("/deaf").send()).await;
+    assert_eq!((answer.status, &answer.json()["reason"]), (504, &"upstream_timed_out".into()));
+    let labels = [("route", "deaf"), ("reason", "upstream_timed_out")];
+    assert_eq!(world.gateway.metric("scopegate_refusals_total", &labels).await, 1.0);
 }
 
 /// An upstream over HTTP/2 that takes one request, answers with a head and this content if there is
