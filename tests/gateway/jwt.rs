@@ -389,6 +389,20 @@ async fn rfc8725_3_3_one_changed_bit_of_a_cached_token_is_refused() {
 }
 
 #[tokio::test]
+async fn rfc8725_3_3_what_a_forged_token_claims_is_logged_by_nobody() {
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        setup.table("[log]\nlevel = \"debug\"").route(ORDERS)
+    })
+    .await;
+    let token = world.issuer.token().scopes("orders:read mallorys");
+    let forged = token.claim("sub", "mallorys").claim("client_id", "mallorys");
+    all_get(&world, 401, [("forged".to_owned(), forged.sign_by(|_| vec![7; 64]))]).await;
+    let log = world.gateway.whole_log().await;
+    assert!(log.contains("token_signature"), "{log}");
+    assert!(!log.contains("mallorys"), "{log}");
+}
+
+#[tokio::test]
 async fn rfc8725_3_8_two_servers_never_vouch_for_each_other() {
     let (one, two) = (TestIssuer::new(), TestIssuer::named("https://second.test", &["ES256"]));
     let upstream = Backend::start().await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::harness::http2::Http2;
+use crate::harness::issuer::AUDIENCE;
 use crate::harness::tls::Authority;
 use crate::harness::world::{ORDERS, Setup, endpoints};
 use crate::harness::{
@@ -271,6 +272,36 @@ async fn sighup_reads_secrets_anew() {
     reload(&gateway, |text| text);
     reloaded(&gateway, 1.0).await;
     assert_eq!(credentials(2).await, (basic("gateway:new"), basic("ours:new")));
+}
+
+#[tokio::test]
+async fn rfc7662_4_a_reload_with_another_client_or_endpoint_asks_anew() {
+    let (issuer, upstream) = (TestIssuer::new(), Backend::start().await);
+    let saying = async |active: bool| {
+        let answer = serde_json::json!({
+            "active": active, "scope": "orders:read", "client_id": "app", "aud": AUDIENCE,
+        });
+        Backend::answering(move |_| {
+            Reply::status(200).header("content-type", "application/json").body(answer.to_string())
+        })
+        .await
+    };
+    let (old, new) = (saying(true).await, saying(false).await);
+    let gateway = Setup::new()
+        .secret("gateway", "s")
+        .issuer("main", &issuer, &endpoints(&old.url(), "cache_ttl = \"1h\""))
+        .upstream("api", &upstream.url(), "")
+        .route(ORDERS)
+        .start()
+        .await;
+    let ask = async || gateway.get("/orders/1").bearer("opaque").send().await.status;
+    assert_eq!((ask().await, ask().await, old.count()), (200, 200, 1));
+    reload(&gateway, |text| text.replace("client_id = \"gateway\"", "client_id = \"other\""));
+    reloaded(&gateway, 1.0).await;
+    assert_eq!((ask().await, old.count()), (200, 2), "as another client");
+    reload(&gateway, |text| text.replace(&old.url(), &new.url()));
+    reloaded(&gateway, 2.0).await;
+    assert_eq!((ask().await, old.count(), new.count()), (401, 2, 1), "at another endpoint");
 }
 
 #[tokio::test]

@@ -132,6 +132,10 @@ async fn what_is_too_large_has_its_own_status() {
     assert_eq!(header.status, 431);
     let target = world.gateway.get(&format!("/any?{}", "a".repeat(70_000))).send().await;
     assert!(matches!(target.status, 414 | 431), "{}", target.status);
+    let other = world.gateway.request("CONNECT", "api.test:443").send().await;
+    for answer in [known, chunked, header, target, other] {
+        assert_eq!(answer.header("cache-control"), "no-store", "{}", answer.status);
+    }
 }
 
 #[tokio::test]

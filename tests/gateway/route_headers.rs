@@ -78,6 +78,23 @@ async fn rfc9111_3_5_an_edit_does_not_make_public_what_the_upstream_gave_to_anot
 }
 
 #[tokio::test]
+async fn rfc9111_3_5_nothing_is_kept_and_what_the_upstream_says_of_caching_passes() {
+    let world = World::orders().await;
+    let said = [("cache-control", "public, max-age=60"), ("vary", "accept"), ("age", "7")];
+    world.upstream.answer(move |_| {
+        said.iter().fold(Reply::status(200), |reply, (name, value)| reply.header(name, value))
+    });
+    for count in 1..=2 {
+        let answer = world.gateway.get("/orders/1").bearer(&world.token()).send().await;
+        assert_eq!(answer.status, 200);
+        for (name, value) in said {
+            assert_eq!(answer.all(name), [value]);
+        }
+        assert_eq!(world.upstream.count(), count, "each request is asked upstream");
+    }
+}
+
+#[tokio::test]
 async fn the_upstream_gets_the_host_that_is_set_over_either_version() {
     let world = World::built(TestIssuer::new(), "", |setup| {
         let backend = setup.text();
