@@ -15,6 +15,8 @@
 
 #[path = "../architecture.rs"]
 mod architecture;
+#[path = "../checklist.rs"]
+mod checklist;
 mod harness;
 
 mod admin;
