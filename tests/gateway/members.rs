@@ -78,13 +78,15 @@ async fn the_subject_or_client_of_a_token_or_a_header_chooses_the_member() {
             .start()
             .await;
         let mut homes = std::collections::BTreeSet::new();
-        for name in ["ann", "bob", "cyd", "dan", "eve", "fay", "gil", "hal", "ida", "jon"] {
+        // Their ports differ from run to run, and so do the homes of names: with so many no member
+        // is left without one.
+        for name in (0..50).map(|number| format!("name-{number}")) {
             // The other one of these claims is the same for all.
             let claim = if hash == "\"client_id\"" { "client_id" } else { "sub" };
-            let token = issuer.token().scopes("orders:read").claim(claim, name).sign();
+            let token = issuer.token().scopes("orders:read").claim(claim, &*name).sign();
             let mut seen = std::collections::BTreeSet::new();
-            for _ in 0..5 {
-                let request = gateway.get("/o").bearer(&token).header("x-tenant", name);
+            for _ in 0..2 {
+                let request = gateway.get("/o").bearer(&token).header("x-tenant", &name);
                 seen.insert(request.send().await.text());
             }
             assert_eq!(seen.len(), 1, "{balance}: {name} at {seen:?}");
