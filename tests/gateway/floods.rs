@@ -108,6 +108,7 @@ async fn rfc7541_7_3_a_few_bytes_that_stand_for_many_are_not_unpacked() {
         }
     }
     assert_eq!(world.upstream.count(), 0);
+    counted(&world, "http2_flood", 1.0).await;
     unharmed(&world, "a header bomb").await;
 }
 

@@ -141,7 +141,7 @@ fn path_case(path: &str, normal: Option<&str>) -> Case {
         name: format!("path {path:?}"),
         send: [line(path), b"\r\nhost: api.test\r\n\r\n".to_vec()].concat(),
         answers: vec![vec![if normal.is_some() { 200 } else { 400 }]],
-        after: if normal.is_some() { After::Kept } else { After::Either },
+        after: if normal.is_some() { After::Kept } else { After::Closed },
         reach: Reach::None,
         saw: normal.map_or_else(Vec::new, |path| vec![line(path), b"host: api.test".to_vec()]),
         body: Vec::new(),
