@@ -45,6 +45,9 @@ export const USERS = {
 /** Authenticates, but is told of every token that it is inactive. */
 export const OUTSIDER = 'outsider';
 
+/** Where the single-page app lives: a name that browsers hold to be this machine, and safe without TLS. */
+const SPA_ORIGIN = 'http://app.localhost';
+
 const client = (client_id, grant_types, more = {}) => ({
   client_id,
   client_secret: `${client_id}-secret`,
@@ -56,6 +59,9 @@ const client = (client_id, grant_types, more = {}) => ({
 });
 const machine = (client_id, more) => client(client_id, ['client_credentials'], more);
 const user = ['authorization_code', 'refresh_token'];
+/** An application that cannot keep a secret: it proves by PKCE that a code is its own (RFC 9700 section 2.1.1). */
+const open = (client_id, more) =>
+  client(client_id, user, { client_secret: undefined, token_endpoint_auth_method: 'none', ...more });
 
 export function initialClients(clientKeys) {
   return [
@@ -71,6 +77,8 @@ export function initialClients(clientKeys) {
     // What RFC 6749 appendix A.1 allows in an id: printable ASCII, so no é (the Django server has that).
     machine('sp:ecial %41+&=/?"\\~ id', { client_secret: 's:e%63ret+&=/?"\\~ x' }),
     client('web', user, { application_type: 'native' }), // native: any loopback port may be redirected to
+    open('native', { application_type: 'native' }),
+    open('spa', { redirect_uris: [`${SPA_ORIGIN}/callback`], cors_origins: [SPA_ORIGIN] }),
     client('gateway', []),
     client(OUTSIDER, []),
   ];

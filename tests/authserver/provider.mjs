@@ -17,7 +17,15 @@ export function createProvider({ issuer, keys, store }) {
     cookies: { keys: ['only-for-tests'] },
     scopes: ['openid', 'offline_access'],
     claims: { openid: ['sub', 'department', 'roles'] },
-    extraClientMetadata: { properties: ['api_scope', 'assertion_audience'] },
+    extraClientMetadata: { properties: ['api_scope', 'assertion_audience', 'cors_origins'] },
+    clientBasedCORS: (ctx, origin, client) => client.cors_origins?.includes(origin) ?? false,
+    // What the user refused once is not asked again, unless the client says `prompt=consent`.
+    loadExistingGrant: ({ oidc }) => {
+      const asksAnew = oidc.prompts.has('consent');
+      const grantId = oidc.result?.consent?.grantId
+        ?? (asksAnew ? undefined : oidc.session.grantIdFor(oidc.client.clientId));
+      return grantId && oidc.provider.Grant.find(grantId);
+    },
     findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub, ...USERS[sub] }) }),
     extraTokenClaims: (ctx, token) => {
       const claims = { ...USERS[token.accountId], ...token.ownClaims }; // ownClaims: mint.mjs
