@@ -54,30 +54,39 @@ impl Stage {
         Self { server: auth, gateway, echo, _programs: programs }
     }
 
-    /// Runs a client through the gateway, where it must be content, and straight at the upstream,
-    /// where it must not.
     async fn proves(&self, command: impl Fn() -> Command) -> Value {
-        let mut through = command();
-        self.environment(&mut through, &self.gateway.url());
-        let (status, output, errors) = program::run(&mut through).await;
-        assert!(status.success(), "{status}\n{output}\n{errors}\n--- log\n{}", self.gateway.log());
-        let mut without = command();
-        self.environment(&mut without, &self.echo);
-        let (failed, _, _) = program::run(&mut without).await;
-        assert_eq!(failed.code(), Some(1), "it does not notice that there is no gateway");
-        serde_json::from_str(output.lines().last().unwrap()).unwrap()
+        proves(&self.server, &self.gateway, &self.echo, command).await
     }
+}
 
-    fn environment(&self, command: &mut Command, gateway: &str) {
-        let ca = self.server.ca();
-        command
-            .env("TEST_GATEWAY", gateway)
-            .env("TEST_ISSUER", &self.server.issuer)
-            .env("NODE_EXTRA_CA_CERTS", &ca)
-            .env("REQUESTS_CA_BUNDLE", &ca)
-            .env("NO_PROXY", "127.0.0.1")
-            .env("no_proxy", "127.0.0.1");
-    }
+/// Runs a client through the gateway, where it must be content, and straight at the upstream,
+/// where it must not. Gives what it reports of the first.
+pub async fn proves(
+    server: &AuthServer,
+    gateway: &Gateway,
+    upstream: &str,
+    command: impl Fn() -> Command,
+) -> Value {
+    let mut through = command();
+    environment(server, &mut through, &gateway.url());
+    let (status, output, errors) = program::run(&mut through).await;
+    assert!(status.success(), "{status}\n{output}\n{errors}\n--- log\n{}", gateway.log());
+    let mut without = command();
+    environment(server, &mut without, upstream);
+    let (failed, _, _) = program::run(&mut without).await;
+    assert_eq!(failed.code(), Some(1), "it does not notice that there is no gateway");
+    serde_json::from_str(output.lines().last().unwrap()).unwrap()
+}
+
+fn environment(server: &AuthServer, command: &mut Command, gateway: &str) {
+    let ca = server.ca();
+    command
+        .env("TEST_GATEWAY", gateway)
+        .env("TEST_ISSUER", &server.issuer)
+        .env("NODE_EXTRA_CA_CERTS", &ca)
+        .env("REQUESTS_CA_BUNDLE", &ca)
+        .env("NO_PROXY", "127.0.0.1")
+        .env("no_proxy", "127.0.0.1");
 }
 
 fn shell(script: &str) -> Command {
@@ -106,7 +115,7 @@ async fn h2load_gets_the_wanted_status_every_time() {
     let token = stage.server.mint(json!({})).await;
     for (token, wanted) in [(token.as_str(), "2xx"), ("not-a-token", "4xx")] {
         let mut command = shell("clients/shell/h2load.sh");
-        stage.environment(&mut command, &stage.gateway.url());
+        environment(&stage.server, &mut command, &stage.gateway.url());
         command.env("TEST_TOKEN", token).env("TEST_WANTED", wanted).env("TEST_REQUESTS", "1000");
         let (status, output, errors) = program::run(&mut command).await;
         assert!(status.success(), "{wanted}: {output}\n{errors}");

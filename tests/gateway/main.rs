@@ -21,6 +21,7 @@ mod harness;
 
 mod admin;
 mod answers;
+mod applications;
 mod attacks;
 mod basic;
 mod challenges;
