@@ -179,10 +179,14 @@ fn granted(body: &Claims) -> Result<TokenAnswer, TokenFailure> {
     Ok(TokenAnswer { bearer, life: life(body)?, scope: scope(body)? })
 }
 
-/// `null` is read as absent: that leads to a look into the token, and not to "as asked".
+/// `null` is read as absent: that leads to a look into the token, and not to "as asked". OCLC says
+/// `scopes`, and who took that for silence would never see what was not granted.
 fn scope(body: &Claims) -> Result<Option<ScopeSet>, TokenFailure> {
     match body.value("scope") {
-        None | Some(Value::Null) => Ok(None),
+        None | Some(Value::Null) => match body.value("scopes") {
+            Some(Value::String(scopes)) => Ok(Some(ScopeSet::from_claim(scopes))),
+            _ => Ok(None),
+        },
         Some(_) => body.scopes().map(Some).map_err(|_| TokenFailure::Unusable),
     }
 }
@@ -251,6 +255,22 @@ mod tests {
             r#"{"access_token":"a","token_type":"bearer","expires_in":-1}"#,
         ] {
             assert_eq!(outcome(200, body).map(drop), Err(TokenFailure::Unusable), "{body}");
+        }
+    }
+
+    #[test]
+    fn scopes_that_an_answer_names_in_another_member_are_no_silence() {
+        for (body, expected) in [
+            (r#""scopes":"b a""#, Some("a b")),
+            (r#""scopes":"""#, Some("")),
+            (r#""scope":null,"scopes":"b""#, Some("b")),
+            (r#""scope":"a","scopes":"b""#, Some("a")),
+            (r#""scopes":["a"]"#, None),
+            (r#""scopes":7"#, None),
+        ] {
+            let body = format!(r#"{{"access_token":"a","token_type":"bearer",{body}}}"#);
+            let said = outcome(200, &body).unwrap().scopes_said();
+            assert_eq!(said.map(|scopes| scopes.to_string()).as_deref(), expected, "{body}");
         }
     }
 
