@@ -182,11 +182,16 @@ impl Gateway {
         self.unready_servers().chain(upstreams).collect()
     }
 
-    /// The authorization servers of which not all is known yet that requests need.
+    /// The authorization servers of which not all is known yet that requests need. One whose tokens
+    /// no route takes only gives tokens to clients of ours: its keys are nobody's concern.
     pub fn unready_servers(&self) -> impl Iterator<Item = String> + use<> {
         let snapshot = self.snapshot();
-        let servers = snapshot.servers().iter().filter(|server| !server.is_ready());
-        let names = servers.map(|one| format!("authorization_servers.{}", one.settings().name));
+        let routes = &snapshot.config().routes;
+        let is_asked = |index| routes.iter().any(|route| route.servers.contains(&index));
+        let servers = snapshot.servers().iter().enumerate();
+        let unready = servers.filter(|(index, server)| !server.is_ready() && is_asked(*index));
+        let names =
+            unready.map(|(_, one)| format!("authorization_servers.{}", one.settings().name));
         names.collect::<Vec<_>>().into_iter()
     }
 
