@@ -25,6 +25,8 @@ pub struct AuthorizationServer {
     pub audiences: Arc<[Audience]>,
     /// The claim in which the audience stands; default `aud`.
     pub audience_claim: Box<str>,
+    /// The claim in which the client stands; default: `client_id`, or else `azp`.
+    pub client_id_claim: Option<Box<str>>,
     /// What tokens may be signed with; default: all asymmetric ones that the keys support.
     pub algorithms: Vec<Algorithm>,
     /// The `typ` values of access tokens; default `at+jwt`. `JWT` also lets an absent one pass.

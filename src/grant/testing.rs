@@ -156,6 +156,7 @@ fn settings(server: &FakeServer) -> AuthorizationServer {
         issuer: Issuer::parse("https://as.test", Plaintext::Refused).unwrap(),
         audiences: [Audience::new("https://api.test")].into(),
         audience_claim: "aud".into(),
+        client_id_claim: None,
         algorithms: vec![],
         token_types: vec!["at+jwt".into()],
         clock_skew: Duration::from_secs(30),

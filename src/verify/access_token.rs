@@ -3,6 +3,8 @@
 //!
 //! Scopes, audience and claims are read here and judged by `policy`, for each request anew.
 
+use serde_json::Value;
+
 use super::jwt::is_malformed;
 use crate::base::time::UnixSeconds;
 use crate::config::AuthorizationServer;
@@ -45,6 +47,23 @@ pub(super) struct Said {
     is_bound: bool,
 }
 
+/// The client that the token was given to. Both usual names must be texts where they are there.
+fn client_id<'c>(
+    claims: &'c Claims,
+    server: &AuthorizationServer,
+) -> Result<Option<&'c str>, ClaimError> {
+    let authorized_party = claims.string("azp")?;
+    let client_id = claims.string("client_id")?;
+    match &server.client_id_claim {
+        None => Ok(client_id.or(authorized_party)),
+        Some(name) => match claims.value(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(ClaimError::WrongType("client_id")),
+        },
+    }
+}
+
 struct Partial {
     texts: TokenTexts,
     principal: Principal,
@@ -64,8 +83,7 @@ impl Said {
             claims.numeric_date("nbf")?.map(|nbf| nbf.minus(skew)),
             expires.map(|exp| exp.plus(skew)),
         );
-        let authorized_party = claims.string("azp")?;
-        let client_id = claims.string("client_id")?.or(authorized_party);
+        let client_id = client_id(claims, server)?;
         let subject = claims.string("sub")?;
         let token = Partial {
             // None is so long but by an introspection answer that nobody meant.
@@ -162,7 +180,7 @@ const OTHER_KINDS: [&str; 8] = [
 mod tests {
     use std::time::Duration;
 
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     use super::super::testing::settings;
     use super::*;
@@ -328,6 +346,28 @@ mod tests {
         for (claim, claims, expected) in cases {
             assert_eq!(judged(&claims, NOW).unwrap().principal, expected, "{claim}");
         }
+    }
+
+    #[test]
+    fn rfc9700_4_15_the_client_stands_where_the_settings_say() {
+        let server = AuthorizationServer {
+            client_id_claim: Some("cid".into()),
+            ..settings("https://as.test")
+        };
+        let judged = |claims: &Value| {
+            let claims = Claims::parse(claims.to_string().as_bytes()).unwrap();
+            let digest = RawToken::new("t").digest();
+            judge(&claims, digest, (ServerId::new(1), &server), UnixSeconds::new(NOW))
+        };
+        for (cid, client, principal) in [
+            (json!("c2"), Some("c2"), Principal::User),
+            (json!("u1"), Some("u1"), Principal::Client),
+        ] {
+            let token = judged(&with("cid", cid)).unwrap();
+            assert_eq!((token.client_id(), token.principal), (client, principal));
+        }
+        assert_eq!(judged(&good()).unwrap().client_id(), None, "no other name stands in for it");
+        assert_eq!(judged(&with("cid", json!(7))), Err(InvalidToken::Malformed));
     }
 
     #[test]

@@ -34,6 +34,7 @@ pub(super) fn settings(issuer: &str) -> AuthorizationServer {
         issuer: Issuer::parse(issuer, Plaintext::Allowed).unwrap(),
         audiences: Arc::default(),
         audience_claim: "aud".into(),
+        client_id_claim: None,
         algorithms: vec![],
         token_types: vec!["at+jwt".into()],
         clock_skew: Duration::from_secs(30),

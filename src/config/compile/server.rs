@@ -42,6 +42,7 @@ fn server<'c>(
     let audiences = table.or("audiences", Vec::new(), audiences);
     let audience_claim =
         table.or("audience_claim", "aud".into(), |value| value.text().map(Into::into));
+    let client_id_claim = table.option("client_id_claim", |value| value.text().map(Box::from));
     let signing = signing(table);
     let token_types = table.or("token_types", vec!["at+jwt".into()], token_types);
     let clock_skew = table.or("clock_skew", CLOCK_SKEW, clock_skew);
@@ -58,6 +59,7 @@ fn server<'c>(
         issuer: issuer?,
         audiences: audiences?.into(),
         audience_claim: audience_claim?,
+        client_id_claim: client_id_claim?.filter(|name| **name != *"client_id"),
         algorithms,
         token_types: token_types?,
         clock_skew: clock_skew?,
