@@ -30,7 +30,7 @@ use scopegate::credential::{self, Accept, Credential};
 use scopegate::gateway::{Gateway, Worker};
 use scopegate::headers::{Announcement, Caller, EditPlan, Pseudonym, Sanitizer, Scheme, Trust};
 use scopegate::oauth::{Audience, RawToken, VerifiedToken};
-use scopegate::policy::{self, Permit, Requirement};
+use scopegate::policy::{self, Circumstances, Permit, Requirement};
 use scopegate::route::{NormalHost, NormalPath, Table};
 use scopegate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
 use scopegate::verify::{Recall, Verifier};
@@ -97,9 +97,12 @@ impl Shared<'_> {
     }
 
     fn decide(&self, token: &Arc<VerifiedToken>, now: Now) -> Permit {
-        let (requirement, audiences) = (self.requirement, self.audiences);
-        policy::decide(requirement, Arc::clone(token), token.principal, audiences, now.unix)
-            .unwrap()
+        let circumstances = Circumstances {
+            principal: token.principal,
+            server_audiences: self.audiences,
+            now: now.unix,
+        };
+        policy::decide(self.requirement, Arc::clone(token), circumstances, || None).unwrap()
     }
 
     fn edit(&self, own: &Own, token: &VerifiedToken) -> HeaderMap {

@@ -29,7 +29,7 @@ use scopegate::config::LogFormat;
 use scopegate::credential::{self, Accept};
 use scopegate::headers::{self, Caller, Pseudonym, Sanitizer, Scheme, Trust};
 use scopegate::oauth::{Claims, RawToken, VerifiedToken};
-use scopegate::policy;
+use scopegate::policy::{self, Circumstances};
 use scopegate::route::{NormalHost, NormalPath};
 use scopegate::telemetry::access_log::Line;
 use scopegate::telemetry::{Metrics, log};
@@ -53,11 +53,15 @@ fn stages(criterion: &mut Criterion<ProcessorTime>) {
     verify(criterion, &verifier, &token);
     first_sight(criterion, &world);
     criterion.bench_function("policy/decide", |bench| {
-        let (requirement, audiences) = (world.requirement(), &world.config.servers[0].audiences);
-        let now = time::now().unix;
+        let requirement = world.requirement();
+        let circumstances = Circumstances {
+            principal: verified.principal,
+            server_audiences: &world.config.servers[0].audiences,
+            now: time::now().unix,
+        };
         bench.iter(|| {
             let token = Arc::clone(black_box(&verified));
-            policy::decide(requirement, token, verified.principal, audiences, now).unwrap()
+            policy::decide(requirement, token, circumstances, || None).unwrap()
         });
     });
     edits(criterion, &world, &headers, &verified);

@@ -1,11 +1,13 @@
 //! `/status`: what is configured and how it stands, as JSON.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::base::time::UnixSeconds;
 use crate::gateway::{CertificateStatus, Gateway};
 use crate::grant::ClientStatus;
-use crate::policy::Access;
+use crate::policy::{Access, Requirement};
 use crate::verify::{CachesStatus, ServerStatus};
 
 /// The whole page.
@@ -162,11 +164,19 @@ impl RouteStatus {
                 access: "token",
                 scopes: requirement.scopes.iter().map(|scope| scope.to_string()).collect(),
                 any_scope: requirement.any_scope.iter().map(ToString::to_string).collect(),
-                claims: requirement.claims.iter().map(|claim| claim.name.clone()).collect(),
+                claims: claims(requirement),
                 upgrades_open,
             },
         }
     }
+}
+
+/// The claims that its rules look at, each once.
+fn claims(requirement: &Requirement) -> Vec<Box<str>> {
+    let named = requirement.claims.iter().map(|claim| &*claim.name);
+    let rules = requirement.rules.iter().flat_map(|rules| rules.claim_names());
+    let names: BTreeSet<&str> = named.chain(rules).collect();
+    names.into_iter().map(Box::from).collect()
 }
 
 impl UpstreamStatus {

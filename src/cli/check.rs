@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use super::{MISTAKE, NO, complain, online, say};
 use crate::config::{self, Config};
 use crate::oauth::Plaintext;
+use crate::policy::Access;
 
 /// Checks the configuration at `path`, and with `is_online` what it points to as well.
 pub(super) fn check(path: &Path, is_online: bool) -> ExitCode {
@@ -47,7 +48,7 @@ fn reaches_all(config: &Config) -> bool {
 }
 
 fn summary(config: &Config, warnings: usize) -> String {
-    let parts = [
+    let mut parts = vec![
         counted(config.routes.len(), "route"),
         counted(config.listeners.len(), "listener"),
         counted(config.servers.len(), "authorization server"),
@@ -55,7 +56,19 @@ fn summary(config: &Config, warnings: usize) -> String {
         counted(config.upstreams.len(), "upstream"),
         counted(warnings, "warning"),
     ];
+    let rules = config.routes.iter().map(rules).sum();
+    if 0 < rules {
+        parts.insert(1, counted(rules, "rule") + " about claims");
+    }
     format!("ok: {}", parts.join(", "))
+}
+
+/// How many conditions, objects of `authorization_details` and expressions a route has.
+fn rules(route: &config::Route) -> usize {
+    match &route.access {
+        Access::Token(requirement) => requirement.rules.as_ref().map_or(0, |rules| rules.count()),
+        Access::Public => 0,
+    }
 }
 
 fn counted(number: usize, noun: &str) -> String {

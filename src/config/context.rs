@@ -129,6 +129,19 @@ impl<'c> Spot<'c> {
         self.context.sources.place(self.span).to_string()
     }
 
+    /// The place of a character of `text`, which is what the string here means; the whole string
+    /// where it is not written as it is meant.
+    pub(super) fn inside(&self, text: &str, at: usize) -> Self {
+        let written = self.context.sources.written(self.span);
+        let start = written.and_then(|written| written.find(text));
+        let span = start.map_or(self.span, |start| {
+            let start = self.span.start + start + at;
+            let next = text.get(at..).and_then(|rest| rest.chars().next());
+            Span { start, end: start + next.map_or(1, char::len_utf8), ..self.span }
+        });
+        self.inner(span, self.path.clone())
+    }
+
     /// The file that a path written here means.
     pub(super) fn file(&self, path: &str) -> PathBuf {
         self.folder().join(path)

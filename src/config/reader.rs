@@ -74,6 +74,20 @@ impl<'c> Value<'c> {
         }
     }
 
+    /// A string with something in it, on as many lines as it takes.
+    pub(super) fn lines(&self) -> Result<&str, Told> {
+        let is_layout = |one: char| matches!(one, '\n' | '\r' | '\t');
+        match &self.kind {
+            Kind::Text(text)
+                if !text.trim().is_empty()
+                    && !text.contains(|one: char| one.is_control() && !is_layout(one)) =>
+            {
+                Ok(text)
+            }
+            _ => self.text(),
+        }
+    }
+
     /// A string that follows a grammar; `write` shows it.
     pub(super) fn parse<T, E: fmt::Display>(
         &self,

@@ -56,6 +56,11 @@ impl Sources {
         path.and_then(Path::parent).unwrap_or(Path::new(""))
     }
 
+    /// What stands there.
+    pub(super) fn written(&self, span: Span) -> Option<&str> {
+        self.files.get(span.source)?.text.get(span.start..span.end)
+    }
+
     /// Where a span is, with its first line.
     pub(super) fn place(&self, span: Span) -> Place {
         let Some(file) = self.files.get(span.source) else {

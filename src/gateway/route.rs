@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{HeaderValue, request};
 
 use super::connection::Connection;
+use super::entry::Entry;
 use super::snapshot::{CountedUpstream, Snapshot};
 use crate::base::time::{Now, UnixSeconds};
 use crate::body::{BodyEnd, BodyError, BodyOutcome};
@@ -15,7 +16,7 @@ use crate::credential::{self, Accept, BasicCredential, Credential};
 use crate::grant::{BasicExchange, Issued, OwnClient, OwnToken};
 use crate::headers::{Cors, EditPlan};
 use crate::oauth::{Audience, Principal, RawToken, ScopeSet, VerifiedToken};
-use crate::policy::{self, Access, Permit, Requirement};
+use crate::policy::{self, Access, Circumstances, Permit, RequestFacts, Requirement};
 use crate::reject::{InvalidToken, Rejection, UpstreamFailure};
 use crate::route::PrefixRewrite;
 use crate::telemetry::RouteMetrics;
@@ -185,7 +186,7 @@ impl Terms {
         match credential::extract(self.accept, &parts.headers, query)? {
             Credential::Bearer(token) => {
                 let token = seen.insert(self.verified(token, now).await?);
-                let permit = self.decide(requirement, token, token.principal, now)?;
+                let permit = self.decide(requirement, token, token.principal, (parts, now))?;
                 Ok(Admission { permit, exchanged: None })
             }
             Credential::Basic(credential) => {
@@ -194,8 +195,8 @@ impl Terms {
                 let (token, issued) = Box::pin(self.exchanged(credential, from, now)).await?;
                 // Client credentials: nobody else can have asked with this secret, whatever `sub`
                 // its token has (RFC 6749 §4.4).
-                let permit =
-                    self.decide(requirement, seen.insert(token), Principal::Client, now)?;
+                let token = seen.insert(token);
+                let permit = self.decide(requirement, token, Principal::Client, (parts, now))?;
                 Ok(Admission { permit, exchanged: Some(issued.authorization().clone()) })
             }
         }
@@ -238,13 +239,24 @@ impl Terms {
         requirement: &Requirement,
         token: &Arc<VerifiedToken>,
         principal: Principal,
-        now: Now,
+        (parts, now): (&request::Parts, Now),
     ) -> Result<Permit, Rejection> {
         // A token whose server is not one of the route's has no audience here.
         let audiences = self.audiences_of(token);
-        let audiences = audiences.ok_or(Rejection::TokenInvalid(InvalidToken::Issuer))?;
-        policy::decide(requirement, Arc::clone(token), principal, audiences, now.unix)
+        let server_audiences = audiences.ok_or(Rejection::TokenInvalid(InvalidToken::Issuer))?;
+        let circumstances = Circumstances { principal, server_audiences, now: now.unix };
+        policy::decide(requirement, Arc::clone(token), circumstances, || facts(parts))
     }
+}
+
+/// What a route's expression sees of a request. Read anew, since few routes have one.
+pub(super) fn facts(parts: &request::Parts) -> Option<RequestFacts<'_>> {
+    let Entry { host, path, .. } = Entry::read(parts).ok()?;
+    Some(RequestFacts {
+        method: parts.method.as_str(),
+        path: path.into_text(),
+        host: host.into_text(),
+    })
 }
 
 impl Forwarding {

@@ -171,6 +171,14 @@ impl KeptClaims {
         members.get(at).map(|(_, value)| value)
     }
 
+    /// The same with another value for this claim.
+    #[must_use]
+    pub fn replacing(&self, name: &str, value: Value) -> Self {
+        let members = self.0.iter().flat_map(|members| members.iter());
+        let others = members.filter(|(member, _)| **member != *name).cloned();
+        Self::new(others.chain([(name.into(), value)]).collect())
+    }
+
     /// A NumericDate (RFC 7519 §2), the fraction dropped; `None` where there is none, or another
     /// type.
     pub fn numeric_date(&self, name: &str) -> Option<UnixSeconds> {
@@ -316,6 +324,9 @@ mod tests {
         for name in ["b", "absent", ""] {
             assert_eq!(kept.value(name), None, "{name}");
         }
+        let changed = kept.replacing("c", 7.into());
+        assert_eq!((changed.value("c"), changed.len()), (Some(&7.into()), 3));
+        assert_eq!(changed.value("a"), all.value("a"));
         assert!(all.only(&[]).is_empty() && KeptClaims::default().value("a").is_none());
         assert_eq!(size_of::<KeptClaims>(), 8);
     }

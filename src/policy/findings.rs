@@ -1,9 +1,11 @@
 //! What a route asks of a token, rule by rule: for people who want to know which one fails.
 //! [`decide`](super::decide) alone decides.
 
+use super::cel::{Expression, NotTrue, RequestFacts};
+use super::condition::Condition;
+use super::details::DetailRequirement;
 use super::requirement::{AuthenticationRequirement, ClaimRequirement, Requirement};
-use super::{names_one_of, ours};
-use crate::base::time::UnixSeconds;
+use super::{Circumstances, names_one_of, ours};
 use crate::oauth::{Audience, Principal, Scope, ScopeRef, VerifiedToken};
 
 /// One thing that a route asks of a token.
@@ -19,6 +21,12 @@ pub enum Rule<'r> {
     AnyScope(&'r [Scope]),
     /// It has a claim with one of its values.
     Claim(&'r ClaimRequirement),
+    /// Its claims meet this.
+    Condition(&'r Condition),
+    /// One of its `authorization_details` has this.
+    Detail(&'r DetailRequirement),
+    /// This is true of it and of the request; or why it is not.
+    Expression(&'r Expression, Option<NotTrue>),
     /// It speaks for a user, or for a client.
     Principal(Principal),
 }
@@ -38,10 +46,10 @@ pub struct Finding<'r> {
 pub fn findings<'r>(
     requirement: &'r Requirement,
     token: &VerifiedToken,
-    principal: Principal,
-    server_audiences: &'r [Audience],
-    now: UnixSeconds,
+    circumstances: Circumstances<'r>,
+    request: Option<RequestFacts<'_>>,
 ) -> Vec<Finding<'r>> {
+    let Circumstances { principal, server_audiences, now } = circumstances;
     let audiences = ours(requirement, server_audiences);
     let held = token.scopes();
     let mut findings = vec![Finding {
@@ -68,6 +76,26 @@ pub fn findings<'r>(
             .iter()
             .map(|claim| Finding { rule: Rule::Claim(claim), is_met: claim.is_met_by(token) }),
     );
+    if let Some(rules) = &requirement.rules {
+        findings.extend(rules.conditions.iter().map(|condition| Finding {
+            rule: Rule::Condition(condition),
+            is_met: condition.is_met_by(token),
+        }));
+        findings.extend(
+            rules.authorization_details.iter().map(|detail| Finding {
+                rule: Rule::Detail(detail),
+                is_met: detail.is_met_by(token),
+            }),
+        );
+        findings.extend(rules.expression.as_ref().map(|expression| {
+            let no_request = NotTrue::Failed("there is no request");
+            let outcome = request
+                .as_ref()
+                .map_or(Err(no_request), |request| expression.outcome(token, principal, request));
+            let rule = Rule::Expression(expression, outcome.err());
+            Finding { rule, is_met: outcome.is_ok() }
+        }));
+    }
     findings.extend(
         requirement
             .principal
@@ -86,7 +114,55 @@ mod tests {
     use super::super::decide;
     use super::super::tests::token;
     use super::*;
+    use crate::base::time::UnixSeconds;
     use crate::oauth::ScopeSet;
+    use crate::policy::ClaimRules;
+
+    #[test]
+    fn each_rule_is_found_as_it_is_decided() {
+        let requirement = Requirement {
+            rules: Some(Box::new(ClaimRules {
+                conditions: vec![Condition::Present("/a".parse().unwrap(), true)],
+                authorization_details: vec![DetailRequirement {
+                    kind: "t".into(),
+                    ..DetailRequirement::default()
+                }],
+                expression: Some(
+                    Expression::compile("claims.b > 1 && request.path == \"/x\"").unwrap(),
+                ),
+            })),
+            ..Requirement::default()
+        };
+        let servers = [Audience::new("https://api.test")];
+        let circumstances = Circumstances {
+            principal: Principal::User,
+            server_audiences: &servers,
+            now: UnixSeconds::new(1000),
+        };
+        let mut outcomes = [0, 0];
+        for (a, details, b, path) in
+            [(r#""a":1,"#, r#"[{"type":"t"}]"#, "2", "/x"), ("", "[]", "1", "/y")]
+                .into_iter()
+                .flat_map(|one| {
+                    [(one.0, one.1), ("", one.1), (one.0, "[]")]
+                        .map(|two| (two.0, two.1, one.2, one.3))
+                })
+                .flat_map(|one| ["2", "1", "\"2\""].map(|b| (one.0, one.1, b, one.3)))
+        {
+            let token = Arc::new(token(
+                "",
+                &format!(r#"{{{a}"b":{b},"authorization_details":{details}}}"#),
+            ));
+            let facts = RequestFacts { method: "GET", path: path.into(), host: "a".into() };
+            let of = findings(&requirement, &token, circumstances, Some(facts.clone()));
+            let is_met = of.iter().all(|finding| finding.is_met);
+            let decided = decide(&requirement, token, circumstances, || Some(facts.clone()));
+            assert_eq!(is_met, decided.is_ok(), "{a} {details} {b} {path}");
+            assert_eq!(of.len(), 4);
+            outcomes[usize::from(is_met)] += 1;
+        }
+        assert!(outcomes.iter().all(|count| 0 < *count), "{outcomes:?}");
+    }
 
     /// All requirements of some scopes, claims, audiences and principals against all tokens of some:
     /// the rules and the decision never disagree.
@@ -124,6 +200,7 @@ mod tests {
                         audiences: audience.split_whitespace().map(Audience::new).collect(),
                         principal: only,
                         authentication: login.clone(),
+                        rules: None,
                     };
                     for (held, said) in scopes.iter().flat_map(|held| {
                         [r#"{"department":"it","acr":"hwk","auth_time":980}"#, "{}"]
@@ -131,9 +208,14 @@ mod tests {
                     }) {
                         let token = Arc::new(token(held, said));
                         let servers = [Audience::new("https://api.test")];
-                        let of = findings(&requirement, &token, Principal::User, &servers, now);
+                        let circumstances = Circumstances {
+                            principal: Principal::User,
+                            server_audiences: &servers,
+                            now,
+                        };
+                        let of = findings(&requirement, &token, circumstances, None);
                         let is_met = of.iter().all(|finding| finding.is_met);
-                        let decided = decide(&requirement, token, Principal::User, &servers, now);
+                        let decided = decide(&requirement, token, circumstances, || None);
                         assert_eq!(is_met, decided.is_ok(), "{requirement:?} {held} {said}");
                         outcomes[usize::from(is_met)] += 1;
                     }

@@ -16,9 +16,14 @@
 //! ```
 //! * Absent means refused: a token without scope, audience or claim has none.
 //!
-//! Cost of an allowed request: one merge walk over the scopes; no allocation.
+//! Cost of an allowed request: one merge walk over the scopes; no allocation but by a `cel`
+//! expression.
 
+pub mod cel;
+pub mod condition;
+pub mod details;
 mod findings;
+pub mod pointer;
 mod requirement;
 
 use std::sync::Arc;
@@ -27,8 +32,11 @@ use crate::base::time::UnixSeconds;
 use crate::oauth::{Audience, Audiences, Principal, VerifiedToken};
 use crate::reject::{InvalidToken, Rejection};
 
+pub use cel::{Expression, RequestFacts};
+pub use condition::Condition;
+pub use details::DetailRequirement;
 pub use findings::{Finding, Rule, findings};
-pub use requirement::{AuthenticationRequirement, ClaimRequirement, Requirement};
+pub use requirement::{AuthenticationRequirement, ClaimRequirement, ClaimRules, Requirement};
 
 /// `access` of a route.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,23 +76,34 @@ pub fn admit(access: &Access) -> Result<Permit, Rejection> {
     }
 }
 
-/// Decides whether `token` opens a route that asks for `requirement`. `principal` is whom the
-/// credential speaks for: what the token says, or a client where the client sent its secret.
-/// `server_audiences` are those of the authorization server that vouched for the token; they hold
-/// unless the route names its own.
+/// What a decision looks at beside the token and what the route asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Circumstances<'a> {
+    /// Whom the credential speaks for: what the token says, or a client where the client sent its
+    /// secret.
+    pub principal: Principal,
+    /// Those of the authorization server that vouched for the token; they hold unless the route
+    /// names its own.
+    pub server_audiences: &'a [Audience],
+    /// When.
+    pub now: UnixSeconds,
+}
+
+/// Decides whether `token` opens a route that asks for `requirement`. `request` is asked by the
+/// routes alone that have an expression; where it says nothing, no expression is true.
 ///
 /// Cost: 18 ns ±5 % for one scope (benches/hot_path).
 ///
 /// # Errors
 /// The first that fails of: audience (401: the token is not for us at all), the user's login (401:
-/// another one is needed), scopes, claims, principal (403).
-pub fn decide(
+/// another one is needed), scopes, claims and the rules about them, principal (403).
+pub fn decide<'r>(
     requirement: &Requirement,
     token: Arc<VerifiedToken>,
-    principal: Principal,
-    server_audiences: &[Audience],
-    now: UnixSeconds,
+    circumstances: Circumstances<'_>,
+    request: impl FnOnce() -> Option<RequestFacts<'r>>,
 ) -> Result<Permit, Rejection> {
+    let Circumstances { principal, server_audiences, now } = circumstances;
     if !names_one_of(&token.audiences, ours(requirement, server_audiences)) {
         return Err(Rejection::TokenInvalid(InvalidToken::Audience));
     }
@@ -99,6 +118,12 @@ pub fn decide(
     }
     if !requirement.claims.iter().all(|claim| claim.is_met_by(&token)) {
         return Err(Rejection::ClaimsInsufficient);
+    }
+    if let Some(rules) = &requirement.rules {
+        let request = rules.expression.as_ref().and_then(|_| request());
+        if !rules.are_met_by(&token, principal, request.as_ref()) {
+            return Err(Rejection::ClaimsInsufficient);
+        }
     }
     if requirement.principal.is_some_and(|only| only != principal) {
         return Err(Rejection::PrincipalRefused(principal));
@@ -158,9 +183,19 @@ mod tests {
         }
     }
 
+    fn decided(
+        requirement: &Requirement,
+        token: VerifiedToken,
+        principal: Principal,
+        server_audiences: &[Audience],
+    ) -> Result<Permit, Rejection> {
+        let circumstances = Circumstances { principal, server_audiences, now: NOW };
+        decide(requirement, Arc::new(token), circumstances, || None)
+    }
+
     /// `"allowed"`, or the reason and for scopes those that are named.
     fn outcome(requirement: &Requirement, token: VerifiedToken, server: &[Audience]) -> String {
-        match decide(requirement, Arc::new(token), Principal::User, server, NOW) {
+        match decided(requirement, token, Principal::User, server) {
             Ok(permit) => {
                 assert!(permit.token().is_some());
                 "allowed".to_owned()
@@ -208,8 +243,7 @@ mod tests {
         {
             let requirement = requirement(all, any);
             let server = &audiences("https://api.test");
-            let refused =
-                decide(&requirement, Arc::new(token(held, "{}")), Principal::User, server, NOW);
+            let refused = decided(&requirement, token(held, "{}"), Principal::User, server);
             let Err(Rejection::ScopeInsufficient(named)) = refused else { panic!("{refused:?}") };
             let asked = token(&named.to_string(), "{}");
             assert_eq!(outcome(&requirement, asked, server), "allowed", "{named}");
@@ -278,6 +312,39 @@ mod tests {
     }
 
     #[test]
+    fn each_rule_is_asked_after_the_scopes_and_before_the_principal() {
+        let rules = |rules: ClaimRules| Requirement {
+            rules: Some(Box::new(rules)),
+            principal: Some(Principal::User),
+            ..requirement("read", "")
+        };
+        let conditions = vec![Condition::Has("/a/b".parse().unwrap(), ["x".into()].into())];
+        let details = vec![DetailRequirement { kind: "t".into(), ..DetailRequirement::default() }];
+        let expression = Expression::compile("claims.a.b == \"x\"").unwrap();
+        let server = &audiences("https://api.test");
+        let good = r#"{"a":{"b":"x"},"authorization_details":[{"type":"t"}]}"#;
+        for (requirement, asks_the_request) in [
+            (rules(ClaimRules { conditions, ..ClaimRules::default() }), false),
+            (rules(ClaimRules { authorization_details: details, ..ClaimRules::default() }), false),
+            (rules(ClaimRules { expression: Some(expression), ..ClaimRules::default() }), true),
+        ] {
+            let outcome = |scopes, claims, principal, is_asked: bool| {
+                let facts = RequestFacts { method: "GET", path: "/".into(), host: "a".into() };
+                let circumstances = Circumstances { principal, server_audiences: server, now: NOW };
+                let token = Arc::new(token(scopes, claims));
+                decide(&requirement, token, circumstances, || is_asked.then_some(facts)).map(drop)
+            };
+            let unmet = Err(Rejection::ClaimsInsufficient);
+            assert_eq!(outcome("read", good, Principal::User, true), Ok(()));
+            assert_eq!(outcome("read", "{}", Principal::Client, true), unmet, "before principal");
+            let scopes = outcome("", "{}", Principal::User, true);
+            assert!(matches!(scopes, Err(Rejection::ScopeInsufficient(_))), "scopes come first");
+            let without_request = outcome("read", good, Principal::User, false);
+            assert_eq!(without_request, if asks_the_request { unmet } else { Ok(()) });
+        }
+    }
+
+    #[test]
     fn rfc9700_4_15_a_route_for_one_kind_of_principal_refuses_the_other() {
         use Principal::{Client, User};
         let server = audiences("https://api.test");
@@ -291,15 +358,13 @@ mod tests {
         ] {
             let requirement = Requirement { principal: only, ..requirement("read", "") };
             // What the token itself says does not count beside what the credential was.
-            let outcome =
-                decide(&requirement, Arc::new(token("read", "{}")), principal, &server, NOW);
+            let outcome = decided(&requirement, token("read", "{}"), principal, &server);
             let holder = outcome.map(|permit| permit.holder().unwrap().1);
             let refused = Rejection::PrincipalRefused(principal);
             assert_eq!(holder, is_let_in.then_some(principal).ok_or(refused), "{only:?}");
         }
         let requirement = Requirement { principal: Some(User), ..requirement("read", "") };
-        let lacking =
-            decide(&requirement, Arc::new(token("", "{}")), Client, &server, NOW).map(drop);
+        let lacking = decided(&requirement, token("", "{}"), Client, &server).map(drop);
         assert!(matches!(lacking, Err(Rejection::ScopeInsufficient(_))), "scopes come first");
     }
 

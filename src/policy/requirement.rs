@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::cel::{Expression, RequestFacts};
+use super::condition::Condition;
+use super::details::{AUTHORIZATION_DETAILS, DetailRequirement};
 use crate::base::time::UnixSeconds;
 use crate::oauth::{Audience, HeldScopes, Principal, Scope, ScopeRef, ScopeSet, VerifiedToken};
 use crate::reject::StepUp;
@@ -17,12 +20,56 @@ pub struct Requirement {
     pub any_scope: Vec<Scope>,
     /// Each of these claims with one of its values.
     pub claims: Vec<ClaimRequirement>,
+    /// What few routes ask for; `None`: nothing of it.
+    pub rules: Option<Box<ClaimRules>>,
     /// How the user must have logged in; `None`: no such rule.
     pub authentication: Option<Box<AuthenticationRequirement>>,
     /// In place of the authorization server's; empty: the server's hold.
     pub audiences: Vec<Audience>,
     /// For these alone; `None`: for users and clients.
     pub principal: Option<Principal>,
+}
+
+/// What a token must say beyond `claims`. Few routes have any of it, so all others pay one pointer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ClaimRules {
+    /// `all`, `any`, `not`: each of these.
+    pub conditions: Vec<Condition>,
+    /// `authorization_details`: for each of these an object of the token.
+    pub authorization_details: Vec<DetailRequirement>,
+    /// `cel`: true.
+    pub expression: Option<Expression>,
+}
+
+impl ClaimRules {
+    /// How many rules these are.
+    pub fn count(&self) -> usize {
+        let expressions = usize::from(self.expression.is_some());
+        self.conditions.len() + self.authorization_details.len() + expressions
+    }
+
+    /// Whether a token meets all of them. Without a request no expression is true.
+    pub(super) fn are_met_by(
+        &self,
+        token: &VerifiedToken,
+        principal: Principal,
+        request: Option<&RequestFacts<'_>>,
+    ) -> bool {
+        self.conditions.iter().all(|condition| condition.is_met_by(token))
+            && self.authorization_details.iter().all(|detail| detail.is_met_by(token))
+            && self.expression.as_ref().is_none_or(|expression| {
+                request.is_some_and(|request| expression.is_met_by(token, principal, request))
+            })
+    }
+
+    /// The claims that they look at.
+    pub fn claim_names(&self) -> Vec<&str> {
+        let mut names: Vec<&str> =
+            self.conditions.iter().flat_map(Condition::claim_names).collect();
+        names.extend((!self.authorization_details.is_empty()).then_some(AUTHORIZATION_DETAILS));
+        names.extend(self.expression.iter().flat_map(Expression::claim_names));
+        names
+    }
 }
 
 /// `acr_values` and `max_age`: how strongly, and how long ago, the user logged in (RFC 9470).
@@ -77,6 +124,7 @@ impl Requirement {
     pub fn claim_names(&self) -> impl Iterator<Item = &str> {
         let of_login = self.authentication.iter().flat_map(|_| [ACR, AUTH_TIME]);
         let named = self.claims.iter().map(|claim| &*claim.name);
+        let named = named.chain(self.rules.iter().flat_map(|rules| rules.claim_names()));
         named.filter(|name| !FIELDS.contains(name)).chain(of_login)
     }
 
@@ -123,25 +171,8 @@ impl ClaimRequirement {
             SUB => token.subject().is_some_and(|subject| self.takes_text(subject)),
             CLIENT_ID => token.client_id().is_some_and(|client| self.takes_text(client)),
             SCOPE => token.scopes().iter().any(|scope| self.takes_text(scope.as_str())),
-            name => token.claims.value(name).is_some_and(|value| self.takes(value)),
+            name => token.claims.value(name).is_some_and(|value| takes(&self.any_of, value)),
         }
-    }
-
-    /// A scalar must be one of the values; of an array of scalars one element must be. A string
-    /// is never taken apart: `"it,hr"` is one name.
-    fn takes(&self, value: &Value) -> bool {
-        match value {
-            Value::Array(items) => {
-                items.iter().all(is_scalar) && items.iter().any(|item| self.takes_scalar(item))
-            }
-            scalar => self.takes_scalar(scalar),
-        }
-    }
-
-    /// The same JSON type and the same value: strings code point by code point (RFC 7519 §7.3),
-    /// numbers as written, so that 1 and 1.0 differ.
-    fn takes_scalar(&self, value: &Value) -> bool {
-        is_scalar(value) && !value.is_null() && self.any_of.contains(value)
     }
 
     fn takes_text(&self, text: &str) -> bool {
@@ -149,7 +180,24 @@ impl ClaimRequirement {
     }
 }
 
-const fn is_scalar(value: &Value) -> bool {
+/// A scalar must be one of the values; of an array of scalars one element must be. A string is
+/// never taken apart: `"it,hr"` is one name.
+pub(super) fn takes(any_of: &[Value], value: &Value) -> bool {
+    match value {
+        Value::Array(items) => {
+            items.iter().all(is_scalar) && items.iter().any(|item| takes_scalar(any_of, item))
+        }
+        scalar => takes_scalar(any_of, scalar),
+    }
+}
+
+/// The same JSON type and the same value: strings code point by code point (RFC 7519 §7.3), numbers
+/// as written, so that 1 and 1.0 differ.
+fn takes_scalar(any_of: &[Value], value: &Value) -> bool {
+    is_scalar(value) && !value.is_null() && any_of.contains(value)
+}
+
+pub(super) const fn is_scalar(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
         Value::Array(_) | Value::Object(_) => false,
@@ -159,13 +207,13 @@ const fn is_scalar(value: &Value) -> bool {
 /// OpenID Connect Core §2, and RFC 9470 §6.1 and §6.2 for access tokens and introspection.
 const ACR: &str = "acr";
 const AUTH_TIME: &str = "auth_time";
-const ISS: &str = "iss";
-const SUB: &str = "sub";
-const CLIENT_ID: &str = "client_id";
-const SCOPE: &str = "scope";
+pub(super) const ISS: &str = "iss";
+pub(super) const SUB: &str = "sub";
+pub(super) const CLIENT_ID: &str = "client_id";
+pub(super) const SCOPE: &str = "scope";
 
 /// The claims that a verdict has in fields of its own.
-const FIELDS: [&str; 4] = [ISS, SUB, CLIENT_ID, SCOPE];
+pub(super) const FIELDS: [&str; 4] = [ISS, SUB, CLIENT_ID, SCOPE];
 
 #[cfg(test)]
 mod tests {

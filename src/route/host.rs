@@ -108,6 +108,11 @@ impl<'a> NormalHost<'a> {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The text itself.
+    pub fn into_text(self) -> Cow<'a, str> {
+        self.0
+    }
 }
 
 fn host_alone(text: &str) -> Result<NormalHost<'_>, InvalidHost> {

@@ -65,6 +65,11 @@ impl<'a> NormalPath<'a> {
         &self.0
     }
 
+    /// The text itself.
+    pub fn into_text(self) -> Cow<'a, str> {
+        self.0
+    }
+
     /// Whether it differs from what was received, so that the upstream's target must be rewritten.
     pub fn is_rewritten(&self) -> bool {
         matches!(self.0, Cow::Owned(_))

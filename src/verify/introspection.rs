@@ -6,14 +6,18 @@
 use std::time::Duration;
 
 use http::{StatusCode, Uri};
+use serde_json::Value;
 
 use super::access_token::{Said, says_other_kind};
 use super::server::Server;
 use crate::base::secret::Secret;
 use crate::base::time::{self, UnixSeconds};
 use crate::config::{AuthorizationServer, Introspection};
-use crate::oauth::{Audiences, Claims, ServerId, TokenDigest, TokenKind, VerifiedToken};
+use crate::oauth::{
+    Audiences, Claims, KeptClaims, ServerId, TokenDigest, TokenKind, VerifiedToken,
+};
 use crate::outbound::{FormRequest, OutboundFailure};
+use crate::policy::details::AUTHORIZATION_DETAILS as DETAILS;
 use crate::reject::{InvalidToken, OutageCause};
 use crate::telemetry::{CallOutcome, Endpoint};
 
@@ -90,7 +94,7 @@ pub(super) fn read(
     match status {
         StatusCode::OK => {
             let claims = Claims::parse(body).unwrap_or_default();
-            match claims.value("active").and_then(serde_json::Value::as_bool) {
+            match claims.value("active").and_then(Value::as_bool) {
                 Some(true) => Ok(claims),
                 Some(false) => Err(NoVerdict::Bad(InvalidToken::Inactive)),
                 None => outage(OutageCause::Unusable),
@@ -156,12 +160,28 @@ pub(super) fn confirm(
     let confirmed =
         said.verdict(token.digest, token.kind, (token.server, server), Audiences::MeantForUs);
     let validity = token.validity.and(confirmed.validity);
+    let granted = granted_by_both(&token.claims, claims).unwrap_or(token.claims);
+    let token = VerifiedToken { claims: granted, ..token };
     if !names_scopes {
         return Ok(VerifiedToken { validity, ..token });
     }
     let both = token.scopes().iter().filter(|scope| confirmed.scopes().contains(*scope)).collect();
     let texts = token.texts.with_scopes(&both);
     Ok(VerifiedToken { texts, validity, ..token })
+}
+
+/// The token's claims with those of its `authorization_details` that the answer has as well (RFC 9396
+/// §9.2). `None` where either of the two has no such member: as with scopes, that narrows nothing.
+fn granted_by_both(token: &KeptClaims, answer: &Claims) -> Option<KeptClaims> {
+    let (own, said) = (token.value(DETAILS)?, answer.value(DETAILS)?);
+    let both = match (own, said) {
+        (Value::Array(own), Value::Array(said)) => {
+            own.iter().filter(|object| said.contains(object)).cloned().collect()
+        }
+        // What is no list grants nothing.
+        _ => Vec::new(),
+    };
+    Some(token.replacing(DETAILS, Value::Array(both)))
 }
 
 fn check(

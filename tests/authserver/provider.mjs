@@ -51,6 +51,10 @@ export function createProvider({ issuer, keys, store }) {
         enabled: true,
         allowedPolicy: (ctx, client) => client.clientId !== OUTSIDER,
       },
+      // Switched off: only what mint.mjs puts into an opaque token is told.
+      richAuthorizationRequests: {
+        authorizationDetailsForIntrospection: (ctx, token) => token.rar,
+      },
       resourceIndicators: {
         enabled: true,
         defaultResource: (ctx, client, oneOf) => oneOf ?? DEFAULT_RESOURCE,

@@ -1,5 +1,6 @@
 //! `access` of a route: public, or what a token must carry.
 
+use super::rules;
 use crate::config::problem::Told;
 use crate::config::reader::{Form, Value, all};
 use crate::config::table::Table;
@@ -32,21 +33,23 @@ fn requirement(table: &mut Table<'_>) -> Result<Requirement, Told> {
     let scopes = table.option("scopes", scope_set);
     let any_scope = table.option("any_scope", scopes_in_order);
     let claims = table.option("claims", claims);
+    let rules = rules::read(table);
     let acr_values = table.or("acr_values", Vec::new(), acr_values);
     let max_age = table.option("max_age", |value| duration(&value, Zero::Refused));
-    let (scopes, any_scope, claims) = (scopes?, any_scope?, claims?);
+    let (scopes, any_scope, claims, rules) = (scopes?, any_scope?, claims?, rules?);
     let (acr_values, max_age) = (acr_values?, max_age?);
     let authentication = (!acr_values.is_empty() || max_age.is_some())
         .then(|| Box::new(AuthenticationRequirement { acr_values, max_age }));
     let asks_for_nothing = scopes.is_none() && any_scope.is_none() && claims.is_none();
-    if asks_for_nothing && authentication.is_none() {
+    if asks_for_nothing && authentication.is_none() && rules.is_none() {
         let what = "it asks for nothing, so any token would pass";
-        return Err(table.lacks(&["scopes", "any_scope", "claims"], what, ACCESS));
+        return Err(table.lacks(&ASKING, what, ACCESS));
     }
     Ok(Requirement {
         scopes: scopes.unwrap_or_default(),
         any_scope: any_scope.unwrap_or_default(),
         claims: claims.unwrap_or_default(),
+        rules: rules.map(Box::new),
         authentication,
         audiences: Vec::new(),
         principal: None,
@@ -93,6 +96,9 @@ fn claims(value: Value<'_>) -> Result<Vec<ClaimRequirement>, Told> {
         Ok(ClaimRequirement { name: entry.name.into(), any_of })
     }))
 }
+
+const ASKING: [&str; 8] =
+    ["scopes", "any_scope", "claims", "all", "any", "not", "authorization_details", "cel"];
 
 pub(super) const ACCESS: &str = "write access = \"public\", or what a token must carry: \
      access = { scopes = [\"orders:read\"] }, { any_scope = […] }, { claims = { … } }";

@@ -15,6 +15,7 @@ mod listener;
 mod resource;
 mod rewrite;
 mod route;
+mod rules;
 mod server;
 mod timeout;
 mod top;

@@ -5,7 +5,7 @@ use crate::config::{Problem, Severity};
 
 /// What is replaced in [`BASE`], what comes in its place, what the problem points at, and what it
 /// says.
-type Case = (&'static str, &'static str, &'static str, &'static str);
+pub(super) type Case = (&'static str, &'static str, &'static str, &'static str);
 
 /// Puts the new text in, and gives the problems as `marked` and `key: what`.
 fn told(folder: &Folder, from: &str, to: &str) -> Vec<(Severity, String, String)> {
@@ -25,7 +25,7 @@ fn told(folder: &Folder, from: &str, to: &str) -> Vec<(Severity, String, String)
     }
 }
 
-fn check(severity: Severity, cases: &[Case]) {
+pub(super) fn check(severity: Severity, cases: &[Case]) {
     let folder = Folder::new();
     for (from, to, marked, what) in cases {
         let told = told(&folder, from, to);
@@ -43,7 +43,7 @@ const SECRET: &str = "client_secret = { file = \"secret\" }\n[clients";
 const CLIENT: &str = "client_id = \"reports\"\n";
 const ENDPOINTS: &str = "endpoints = [\"http://127.0.0.1:9000\"]\n";
 const ROUTE: &str = "path = \"/orders\"\n";
-const ACCESS: &str = "access = { scopes = [\"orders:read\"] }\n";
+pub(super) const ACCESS: &str = "access = { scopes = [\"orders:read\"] }\n";
 const FIRST: &str = "\n[[listeners]]\n";
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod mistakes;
 mod reference;
+mod rules;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue, Request, StatusCode, request};
 use super::context::Context;
 use super::entry::Entry;
 use super::pipeline::{Decision, decide};
+use super::route::facts;
 use super::snapshot::Snapshot;
 use super::{Connection, Gateway, Route};
 use crate::base::time;
@@ -97,7 +98,8 @@ impl Story<'_> {
             Access::Token(requirement) => {
                 let Some((token, principal)) = self.credential(route) else { return };
                 let (audiences, now) = (route.audiences_of(&token), self.context.now.unix);
-                self.steps.extend(token::rules(requirement, &token, principal, audiences, now));
+                let (whose, request) = ((principal, audiences), facts(self.asked));
+                self.steps.extend(token::rules(requirement, &token, whose, now, request));
             }
         }
         match &self.decided {

@@ -3,7 +3,10 @@
 use super::step::{Mark, Step};
 use crate::base::time::UnixSeconds;
 use crate::oauth::{Audience, Audiences, Principal, RawToken, TokenKind, VerifiedToken};
-use crate::policy::{AuthenticationRequirement, Requirement, Rule, findings};
+use crate::policy::cel::NotTrue;
+use crate::policy::{
+    AuthenticationRequirement, Circumstances, RequestFacts, Requirement, Rule, findings,
+};
 use crate::reject::{InvalidToken, Rejection};
 use crate::verify::{Check, JwtReading, Reading, read};
 
@@ -151,15 +154,16 @@ fn moment(at: UnixSeconds, now: UnixSeconds) -> String {
 pub(super) fn rules(
     requirement: &Requirement,
     token: &VerifiedToken,
-    principal: Principal,
-    audiences: Option<&[Audience]>,
+    (principal, audiences): (Principal, Option<&[Audience]>),
     now: UnixSeconds,
+    request: Option<RequestFacts<'_>>,
 ) -> Vec<Step> {
-    let Some(audiences) = audiences else {
+    let Some(server_audiences) = audiences else {
         let why = Rejection::TokenInvalid(InvalidToken::Issuer);
         return vec![no("issuer", why.detail())];
     };
-    let found = findings(requirement, token, principal, audiences, now).into_iter();
+    let circumstances = Circumstances { principal, server_audiences, now };
+    let found = findings(requirement, token, circumstances, request).into_iter();
     let mut steps: Vec<Step> = found
         .map(|finding| {
             let (what, detail) = asked(finding.rule, token, principal);
@@ -204,6 +208,16 @@ fn asked(rule: Rule<'_>, token: &VerifiedToken, principal: Principal) -> (&'stat
         Rule::Claim(claim) => {
             let values: Vec<String> = claim.any_of.iter().map(ToString::to_string).collect();
             ("claim", format!("{} is one of {}", claim.name, values.join(", ")))
+        }
+        Rule::Condition(condition) => ("condition", condition.to_string()),
+        Rule::Detail(detail) => ("details", format!("an object with {detail}")),
+        Rule::Expression(expression, outcome) => {
+            let outcome = match outcome {
+                None => "is true",
+                Some(NotTrue::False) => "is false",
+                Some(NotTrue::Failed(why)) => why,
+            };
+            ("cel", format!("{expression}: {outcome}"))
         }
         Rule::Principal(only) => {
             ("principal", format!("for a {} alone; this is a {}", who(only), who(principal)))

@@ -1,0 +1,132 @@
+//! Rich authorization requests (RFC 9396): what a route asks of a token's `authorization_details`.
+
+use serde_json::{Value, json};
+
+use crate::harness::issuer::{AUDIENCE, TestIssuer};
+use crate::harness::world::endpoints;
+use crate::harness::{Backend, Reply, World};
+
+const ROUTES: [&str; 3] = [
+    r#"path = "/pay", access = { authorization_details = [{ type = "payment_initiation", actions = ["initiate"], locations = ["https://example.com/payments"] }] }"#,
+    r#"path = "/accounts", access = { scopes = ["a"], authorization_details = [{ type = "account_information", actions = ["list_accounts", "read_balances"] }, { type = "payment_initiation" }] }"#,
+    r#"path = "/one", access = { authorization_details = [{ type = "t", identifier = "i-1", datatypes = ["d"], privileges = ["p"] }] }"#,
+];
+
+/// The objects of the examples in RFC 9396 §2.
+fn accounts() -> Value {
+    json!({
+        "type": "account_information",
+        "actions": ["list_accounts", "read_balances", "read_transactions"],
+        "locations": ["https://example.com/accounts"],
+    })
+}
+
+fn payment() -> Value {
+    json!({
+        "type": "payment_initiation",
+        "actions": ["initiate", "status", "cancel"],
+        "locations": ["https://example.com/payments"],
+        "instructedAmount": { "currency": "EUR", "amount": "123.50" },
+        "creditorName": "Merchant A",
+        "creditorAccount": { "iban": "DE02100100109307118603" },
+        "remittanceInformationUnstructured": "Ref Number Merchant",
+    })
+}
+
+fn changed(mut object: Value, name: &str, value: Value) -> Value {
+    object[name] = value;
+    object
+}
+
+/// The route, the token's `authorization_details`, and what comes of it.
+fn cases() -> Vec<(&'static str, Value, u16)> {
+    let one =
+        json!({ "type": "t", "identifier": "i-1", "datatypes": ["d"], "privileges": ["p", "q"] });
+    #[rustfmt::skip]
+    let cases = vec![
+        ("/pay",      json!([payment()]),                                                       200),
+        ("/pay",      json!([accounts(), payment()]),                                           200),
+        ("/pay",      json!([accounts()]),                                                      403),
+        ("/pay",      json!([changed(payment(), "type", json!("Payment_initiation"))]),         403),
+        ("/pay",      json!([changed(payment(), "actions", json!(["status"]))]),                403),
+        ("/pay",      json!([changed(payment(), "actions", json!("initiate"))]),                403),
+        ("/pay",      json!([changed(payment(), "locations", json!(["https://example.com/payments/"]))]), 403),
+        // RFC 9396 §2.2: each object stands alone.
+        ("/pay",      json!([changed(payment(), "actions", json!([])), changed(payment(), "locations", json!([]))]), 403),
+        ("/accounts", json!([accounts(), payment()]),                                           200),
+        ("/accounts", json!([accounts()]),                                                      403),
+        ("/one",      json!([one]),                                                             200),
+        ("/one",      json!([changed(one.clone(), "identifier", json!("i-2"))]),                403),
+        ("/one",      json!([changed(one.clone(), "datatypes", json!(["e"]))]),                 403),
+        // No array of typed objects grants nothing.
+        ("/pay",      payment(),                                                                403),
+        ("/pay",      json!([payment(), { "actions": ["initiate"] }]),                          403),
+        ("/pay",      json!([payment(), "x"]),                                                  403),
+        ("/pay",      json!([payment().to_string()]),                                           403),
+        ("/pay",      json!([]),                                                                403),
+        ("/pay",      Value::Null,                                                              403),
+    ];
+    cases
+}
+
+#[tokio::test]
+async fn rfc9396_9_what_a_jwt_and_an_introspection_answer_grant_is_held_against_the_route() {
+    let server = Backend::answering(|seen| {
+        let body = String::from_utf8_lossy(&seen.body).into_owned();
+        let number = body.split("case-").nth(1).and_then(|rest| rest.split('&').next());
+        let details = cases().swap_remove(number.unwrap().parse().unwrap()).1;
+        // RFC 9396 §9.2: a top-level member of the answer.
+        let told = json!({
+            "active": true, "sub": "24400320", "aud": AUDIENCE, "scope": "a", "client_id": "s6BhdRkqt3",
+            "authorization_details": details,
+        });
+        Reply::status(200).header("content-type", "application/json").body(told.to_string())
+    })
+    .await;
+    let world = World::built(TestIssuer::new(), &endpoints(&server.url(), ""), |setup| {
+        ROUTES.iter().fold(setup.secret("gateway", "s"), |setup, route| setup.route(route))
+    })
+    .await;
+    for (number, (path, details, status)) in cases().into_iter().enumerate() {
+        let jwt = world.issuer.token().scopes("a").claim("authorization_details", details.clone());
+        for token in [jwt.sign(), format!("case-{number}")] {
+            for sight in ["first", "second"] {
+                let answer = world.gateway.get(path).bearer(&token).send().await;
+                let case = format!("{path}, {sight} sight, {details}: {}", answer.text());
+                assert_eq!(answer.status, status, "{case}");
+                if status == 403 {
+                    assert_eq!(answer.error(), "", "no code says it: {case}");
+                    assert_eq!(answer.json()["reason"], "claims_insufficient", "{case}");
+                }
+            }
+        }
+    }
+    let without_scope =
+        world.issuer.token().claim("authorization_details", json!([accounts(), payment()])).sign();
+    let answer = world.gateway.get("/accounts").bearer(&without_scope).send().await;
+    assert_eq!((answer.status, answer.error().as_str()), (403, "insufficient_scope"), "both count");
+}
+
+/// RFC 7662 §2.2 and RFC 9396 §9.2: where both are asked, what either of them leaves out is not granted.
+#[tokio::test]
+async fn rfc9396_9_2_a_jwt_that_is_asked_about_has_what_both_grant() {
+    let server = Backend::answering(|_| {
+        let told = json!({ "active": true, "authorization_details": [accounts()] });
+        Reply::status(200).header("content-type", "application/json").body(told.to_string())
+    })
+    .await;
+    let more = format!("introspect = \"all\"\n{}", endpoints(&server.url(), ""));
+    let world = World::built(TestIssuer::new(), &more, |setup| {
+        setup
+            .secret("gateway", "s")
+            .route(ROUTES[0])
+            .route(r#"path = "/list", access = { authorization_details = [{ type = "account_information" }] }"#)
+    })
+    .await;
+    let token =
+        world.issuer.token().claim("authorization_details", json!([accounts(), payment()])).sign();
+    for (path, status) in [("/pay", 403), ("/list", 200)] {
+        let answer = world.gateway.get(path).bearer(&token).send().await;
+        assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+}
