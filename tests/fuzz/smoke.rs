@@ -111,14 +111,17 @@ fn package() -> &'static Path {
 fn seeds(name: &str) -> Vec<Vec<u8>> {
     let mut paths = files(&folder().join("seeds").join(name));
     if name == "configuration" {
-        paths.extend(files(&package().join("config"))); // what users are given to begin with
+        // What users are given to begin with.
+        paths.extend(files(&package().join("config")));
+        paths.extend(files(&package().join("config/providers")));
     }
     paths.into_iter().map(|path| fs::read(path).unwrap()).collect()
 }
 
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap();
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let mut paths: Vec<PathBuf> = paths.filter(|path| path.is_file()).collect();
     paths.sort();
     paths
 }

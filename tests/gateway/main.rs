@@ -52,6 +52,7 @@ mod members;
 mod methods;
 mod misbehaving;
 mod principals;
+mod providers;
 mod proxy_protocol;
 mod raw;
 mod raw_peers;

@@ -15,7 +15,7 @@ const REFERENCE: &str = include_str!("../../../config/scopegate.toml");
 fn folder() -> Folder {
     let folder = Folder::new();
     let (certificate, key) = super::pair();
-    for name in ["gateway", "reports", "legacy"] {
+    for name in ["gateway", "reports", "legacy", "hydra", "zitadel", "oclc"] {
         folder.write(&format!("secrets/{name}"), &"s".repeat(64));
     }
     for name in ["tls.crt", "clients.pem", "login-ca.pem", "orders-ca.pem", "gateway.crt"] {
@@ -70,6 +70,9 @@ fn every_configuration_compiles() {
     let mut count = 0;
     for entry in std::fs::read_dir(files).unwrap() {
         let path = entry.unwrap().path();
+        if path.is_dir() {
+            continue; // presets, below
+        }
         let text = with_environment(&std::fs::read_to_string(&path).unwrap());
         let name = path.file_name().unwrap().to_str().unwrap();
         let outcome = parse(vec![folder.source(name, &text)], Plaintext::Refused);
@@ -77,6 +80,34 @@ fn every_configuration_compiles() {
         count += 1;
     }
     assert!(count >= 6);
+}
+
+/// As it stands in a folder beside a configuration, and with its routes.
+#[test]
+fn every_preset_compiles_beside_a_configuration() {
+    let folder = folder();
+    let files = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/providers");
+    // Its route takes tokens of its own server alone: opaque ones of two could not be told apart.
+    let base = format!("{}authorization_servers = [\"main\"]\n", super::BASE);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(files).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = std::fs::read_to_string(&path).unwrap();
+        // The base has this path already.
+        let routes = switched_on(&text).replace("path = \"/", "path = \"/preset/");
+        for text in [text, routes] {
+            let sources = [("preset.toml", text.as_str()), ("x.toml", base.as_str())];
+            let sources = sources.map(|(name, text)| folder.source(name, text));
+            let outcome = parse(sources.into(), Plaintext::Refused);
+            let told = outcome.err().map(|problems| problems.to_string()).unwrap_or_default();
+            assert_eq!(told, "", "{name}");
+        }
+        names.push(name);
+    }
+    names.sort_unstable();
+    let all = "auth0 cognito entra google hydra keycloak oclc okta zitadel";
+    assert_eq!(names.join(" "), all);
 }
 
 #[test]
