@@ -6,6 +6,7 @@ use crate::base::time::UnixSeconds;
 use crate::gateway::{CertificateStatus, Gateway};
 use crate::grant::ClientStatus;
 use crate::policy::Access;
+use crate::revocation::RevocationStatus;
 use crate::verify::{CachesStatus, ServerStatus};
 
 /// The whole page.
@@ -23,6 +24,8 @@ pub(super) struct Status {
     clients: Vec<ClientStatus>,
     upstreams: Vec<UpstreamStatus>,
     caches: CachesStatus,
+    /// The revocation list, where there is one.
+    revocations: Option<RevocationStatus>,
 }
 
 #[derive(Serialize)]
@@ -120,6 +123,7 @@ impl Status {
             clients: snapshot.clients().iter().map(|client| client.status()).collect(),
             upstreams: snapshot.upstreams().map(|upstream| UpstreamStatus::of(upstream)).collect(),
             caches: snapshot.caches().status(),
+            revocations: snapshot.revocations().map(|list| list.status()),
         }
     }
 }

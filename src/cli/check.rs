@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{MISTAKE, NO, complain, online, say};
-use crate::config::{self, Config};
+use crate::config::{self, AuthorizationServer, Config};
 use crate::oauth::Plaintext;
 
 /// Checks the configuration at `path`, and with `is_online` what it points to as well.
@@ -47,7 +47,7 @@ fn reaches_all(config: &Config) -> bool {
 }
 
 fn summary(config: &Config, warnings: usize) -> String {
-    let parts = [
+    let mut parts = vec![
         counted(config.routes.len(), "route"),
         counted(config.listeners.len(), "listener"),
         counted(config.servers.len(), "authorization server"),
@@ -55,6 +55,14 @@ fn summary(config: &Config, warnings: usize) -> String {
         counted(config.upstreams.len(), "upstream"),
         counted(warnings, "warning"),
     ];
+    parts.extend(config.revocations.as_ref().map(|list| {
+        let doors = |has: fn(&AuthorizationServer) -> bool| {
+            config.servers.iter().filter(|server| has(server)).count()
+        };
+        let endpoints = counted(doors(|server| server.revocation.is_some()), "revocation endpoint");
+        let logouts = counted(doors(|server| server.logout.is_some()), "logout endpoint");
+        format!("a revocation list of {} with {endpoints} and {logouts}", list.entries)
+    }));
     format!("ok: {}", parts.join(", "))
 }
 
