@@ -11,6 +11,7 @@
 //!                  any stage: Err(Rejection) ─────► reject/: status + WWW-Authenticate + problem body
 //!  one pipeline: gateway::Route::authorize(parts, connection, now, seen) -> Result<Admission, Rejection>, the Permit in it
 //!  the way from find to forward is gateway/pipeline; what `scopegate explain` tells comes of the same function
+//!  a token that is revoked ends there too: revocation/ is asked about each, cached or new
 //!  after a switch of protocols: tunnel/ moves bytes until a side, the token or the process ends
 //! ```
 //!
@@ -19,7 +20,8 @@
 //! 1. No upstream call without a [`policy::Permit`], and only `policy` makes one.
 //! 2. A raw token lives from `credential` to `verify` and in the forwarded header; everywhere else
 //!    there is only its digest.
-//! 3. A cached verdict never outlives `exp`, its key, its verifier's settings, or the operator's cap.
+//! 3. A cached verdict never outlives `exp`, its key, its verifier's settings, a revocation, or the
+//!    operator's cap.
 //! 4. A verdict is about the token alone: what a route requires is decided for every request.
 //! 5. Unknown means refuse: an authorization server that cannot be asked is 503, never 200 or 401.
 //! 6. One unseen token in many concurrent requests is one introspection call; one unknown `kid` is
@@ -51,6 +53,7 @@ pub mod body;
 pub mod tunnel;
 pub mod outbound;
 // Floor 3: async shells around pure cores.
+pub mod revocation;
 pub mod verify;
 pub mod grant;
 pub mod upstream;

@@ -1,31 +1,58 @@
-//! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/status`.
+//! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/status`, `/revocations`.
 //!
 //! It shows names from the configuration, numbers and key ids; never a secret, a token or a claim.
+//! What changes anything, a `POST`, is [`guard`]ed: nobody else's page may make a browser send it.
 
+mod guard;
+mod problem;
+mod revocations;
 mod status;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
-use http::{HeaderValue, Method, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::Full;
+use hyper::body::Incoming;
 use prometheus::{Encoder, TextEncoder};
 
 use crate::gateway::Gateway;
 
-/// Answers one request. Everything is read-only, so that a web page which makes a browser call us
-/// changes nothing.
-pub fn answer(gateway: &Gateway, method: &Method, path: &str) -> Response<Full<Bytes>> {
-    if method != Method::GET && method != Method::HEAD {
-        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "GET and HEAD only\n".into());
-        response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        return response;
+/// Whom a listener can be reached by.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// This machine alone.
+    Local,
+    /// Others.
+    Network,
+}
+
+/// Answers one request at a listener of that reach.
+pub async fn answer(
+    gateway: &Gateway,
+    request: Request<Incoming>,
+    reach: Reach,
+) -> Response<Full<Bytes>> {
+    let takes_more = request.uri().path() == REVOCATIONS;
+    match *request.method() {
+        Method::GET | Method::HEAD => read(gateway, request.uri().path()),
+        Method::POST if takes_more => revocations::post(gateway, request, reach).await,
+        _ => {
+            let allow = if takes_more { "GET, HEAD, POST" } else { "GET, HEAD" };
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("{allow} only\n"));
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            response
+        }
     }
+}
+
+fn read(gateway: &Gateway, path: &str) -> Response<Full<Bytes>> {
     match path {
         "/livez" => text(StatusCode::OK, "ok\n".into()),
         "/readyz" => readiness(gateway),
         "/metrics" => metrics(gateway),
         "/status" => status(gateway),
-        _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /status\n".into()),
+        REVOCATIONS => revocations::get(gateway),
+        _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /status /revocations\n".into()),
     }
 }
 
@@ -103,3 +130,5 @@ fn respond(status: StatusCode, kind: &'static str, page: Vec<u8>) -> Response<Fu
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
+
+const REVOCATIONS: &str = "/revocations";

@@ -8,6 +8,7 @@ use crate::base::time::UnixSeconds;
 use crate::gateway::{CertificateStatus, Gateway};
 use crate::grant::ClientStatus;
 use crate::policy::{Access, Requirement};
+use crate::revocation::RevocationStatus;
 use crate::verify::{CachesStatus, ServerStatus};
 
 /// The whole page.
@@ -25,6 +26,8 @@ pub(super) struct Status {
     clients: Vec<ClientStatus>,
     upstreams: Vec<UpstreamStatus>,
     caches: CachesStatus,
+    /// The revocation list, where there is one.
+    revocations: Option<RevocationStatus>,
 }
 
 #[derive(Serialize)]
@@ -122,6 +125,7 @@ impl Status {
             clients: snapshot.clients().iter().map(|client| client.status()).collect(),
             upstreams: snapshot.upstreams().map(|upstream| UpstreamStatus::of(upstream)).collect(),
             caches: snapshot.caches().status(),
+            revocations: snapshot.revocations().map(|list| list.status()),
         }
     }
 }

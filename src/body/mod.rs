@@ -33,7 +33,7 @@ pub use idle::IdleTimer;
 use request::RequestBody;
 pub use request::{RequestFault, RequestLimits, RequestWatch};
 use response::ResponseBody;
-pub use response::Source;
+pub use response::{Call, Source};
 
 /// A body, of a request or a response.
 pub struct Body {
@@ -81,6 +81,8 @@ pub enum BodyError {
     UpstreamSlow,
     /// The answer was not at its end when it had to be.
     Overdue,
+    /// The token that it was for was revoked.
+    Revoked,
 }
 
 impl fmt::Display for BodyError {
@@ -90,6 +92,7 @@ impl fmt::Display for BodyError {
             Self::UpstreamGone => "the upstream broke off its body",
             Self::UpstreamSlow => "the upstream stopped sending its body",
             Self::Overdue => "the answer took longer than it may take in all",
+            Self::Revoked => "the token was revoked",
         })
     }
 }
@@ -144,6 +147,19 @@ impl Body {
         }
     }
 
+    /// Makes an upstream's answer end once `call` is ready, as by [`end_by`](Self::end_by), with the
+    /// outcome `error`.
+    pub fn end_on(&mut self, call: Call, error: BodyError, trailers: Option<HeaderMap>) {
+        if let Kind::Response(body) = &mut self.kind {
+            body.end_on(call, error, trailers);
+        }
+    }
+
+    /// Whether it is an upstream's answer of which not all is here.
+    pub const fn is_under_way(&self) -> bool {
+        matches!(self.kind, Kind::Response(_))
+    }
+
     /// A view of how the sending of this request's body goes, which outlives the body itself.
     pub fn watch(&self) -> RequestWatch {
         match &self.kind {
@@ -178,8 +194,8 @@ impl Body {
 
     fn outcome_at_trailers(&self) -> BodyOutcome {
         match &self.kind {
-            Kind::Response(body) if body.is_overdue() => BodyOutcome::Failed(BodyError::Overdue),
-            _ => BodyOutcome::Whole,
+            Kind::Response(body) => body.ended_by().map_or(BodyOutcome::Whole, BodyOutcome::Failed),
+            Kind::Empty | Kind::Full(_) | Kind::Request(_) => BodyOutcome::Whole,
         }
     }
 

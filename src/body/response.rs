@@ -1,6 +1,6 @@
 //! What an upstream answers, and the connection it comes over.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -39,6 +39,19 @@ pub(super) struct ResponseBody {
     broken: Option<BodyError>,
     /// When all of it must have come.
     limit: Option<Limit>,
+    /// What else may end it early.
+    ending: Option<Box<Ending>>,
+}
+
+/// Something that ends a body early, once it is ready.
+pub type Call = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+struct Ending {
+    call: Call,
+    error: BodyError,
+    /// As those of a [`Limit`].
+    trailers: Option<HeaderMap>,
+    is_over: bool,
 }
 
 /// The end of a body's time.
@@ -51,7 +64,7 @@ struct Limit {
 
 impl ResponseBody {
     pub(super) fn new(source: Box<dyn Source>) -> Self {
-        Self { source: Some(source), broken: None, limit: None }
+        Self { source: Some(source), broken: None, limit: None, ending: None }
     }
 
     pub(super) fn end_by(&mut self, limit: Instant, trailers: Option<HeaderMap>) {
@@ -62,9 +75,15 @@ impl ResponseBody {
         });
     }
 
-    /// Whether the time was over before the body was.
-    pub(super) fn is_overdue(&self) -> bool {
-        self.limit.as_ref().is_some_and(|limit| limit.is_over)
+    pub(super) fn end_on(&mut self, call: Call, error: BodyError, trailers: Option<HeaderMap>) {
+        self.ending = Some(Box::new(Ending { call, error, trailers, is_over: false }));
+    }
+
+    /// What ended it early, if anything did.
+    pub(super) fn ended_by(&self) -> Option<BodyError> {
+        let ending = self.ending.as_ref().filter(|ending| ending.is_over);
+        let limit = self.limit.as_ref().filter(|limit| limit.is_over);
+        ending.map(|ending| ending.error).or(limit.map(|_| BodyError::Overdue))
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
@@ -92,14 +111,15 @@ impl ResponseBody {
             && limit.clock.as_mut().poll(cx).is_ready()
         {
             limit.is_over = true;
-            // A length was announced: less than that is no whole answer, whatever stands behind.
-            let is_open = source.size_hint().exact().is_none();
-            let trailers = limit.trailers.take().filter(|_| is_open);
-            self.source = None;
-            return match trailers {
-                Some(trailers) => Poll::Ready(Some(Ok(Frame::trailers(*trailers)))),
-                None => self.tell_later(BodyError::Overdue, cx),
-            };
+            let trailers = limit.trailers.take().map(|trailers| *trailers);
+            return self.break_off(BodyError::Overdue, trailers, cx);
+        }
+        if let Some(ending) = &mut self.ending
+            && ending.call.as_mut().poll(cx).is_ready()
+        {
+            ending.is_over = true;
+            let (error, trailers) = (ending.error, ending.trailers.take());
+            return self.break_off(error, trailers, cx);
         }
         let frame = ready!(source.poll_frame(cx));
         self.settle(frame.as_ref());
@@ -110,6 +130,21 @@ impl ResponseBody {
             Some(Ok(frame)) if frame.is_trailers() => Some(Ok(clean(frame))),
             other => other,
         })
+    }
+
+    fn break_off(
+        &mut self,
+        error: BodyError,
+        trailers: Option<HeaderMap>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        // A length was announced: less than that is no whole answer, whatever stands behind.
+        let is_open = self.size_hint().exact().is_none();
+        self.source = None;
+        match trailers.filter(|_| is_open) {
+            Some(trailers) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            None => self.tell_later(error, cx),
+        }
     }
 
     /// hyper drops what it has not written yet when a body breaks off, perhaps the answer's head
@@ -182,5 +217,20 @@ mod tests {
         let broken = poll_fn(|cx| body.poll_frame(cx)).await.unwrap();
         assert_eq!(broken.unwrap_err(), BodyError::Overdue);
         assert!(body.source.is_none(), "the upstream is let go");
+    }
+
+    #[tokio::test]
+    async fn a_call_ends_an_answer_that_never_pauses() {
+        let (sender, receiver) = tokio::sync::oneshot::channel::<()>();
+        let mut body = ResponseBody::new(Box::new(Endless));
+        let call = Box::pin(async { drop(receiver.await) });
+        body.end_on(call, BodyError::Revoked, Some(HeaderMap::new()));
+        assert!(poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap().is_data());
+        assert_eq!(body.ended_by(), None);
+        sender.send(()).unwrap();
+        let last = poll_fn(|cx| body.poll_frame(cx)).await.unwrap().unwrap();
+        assert!(last.is_trailers());
+        assert_eq!(body.ended_by(), Some(BodyError::Revoked));
+        assert!(poll_fn(|cx| body.poll_frame(cx)).await.is_none(), "it is at its end");
     }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{MISTAKE, NO, complain, online, say};
-use crate::config::{self, Config};
+use crate::config::{self, AuthorizationServer, Config};
 use crate::oauth::Plaintext;
 use crate::policy::Access;
 
@@ -60,6 +60,14 @@ fn summary(config: &Config, warnings: usize) -> String {
     if 0 < rules {
         parts.insert(1, counted(rules, "rule") + " about claims");
     }
+    parts.extend(config.revocations.as_ref().map(|list| {
+        let doors = |has: fn(&AuthorizationServer) -> bool| {
+            config.servers.iter().filter(|server| has(server)).count()
+        };
+        let endpoints = counted(doors(|server| server.revocation.is_some()), "revocation endpoint");
+        let logouts = counted(doors(|server| server.logout.is_some()), "logout endpoint");
+        format!("a revocation list of {} with {endpoints} and {logouts}", list.entries)
+    }));
     format!("ok: {}", parts.join(", "))
 }
 

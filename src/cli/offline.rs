@@ -21,7 +21,7 @@ pub(super) fn config(path: &Path) -> Result<Config, String> {
 pub(super) fn gateway(config: Config) -> Result<(Runtime, Gateway), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| format!("the system gives no runtime: {error}"))?;
-    let gateway = Gateway::new(config, runtime.handle().clone());
+    let gateway = Gateway::onlooker(config, runtime.handle().clone());
     Ok((runtime, gateway.map_err(|error| error.to_string())?))
 }
 

@@ -15,6 +15,7 @@ mod load;
 mod problem;
 mod reader;
 mod renew;
+mod revocations;
 mod server;
 mod source;
 mod table;
@@ -49,10 +50,11 @@ pub use certificates::{Certificates, OwnCertificates, PairError};
 pub use load::{Loaded, load, parse};
 pub use problem::{Excerpt, Place, Problem, Problems, Severity};
 pub use renew::{Look, RenewError};
+pub use revocations::Revocations;
 pub use server::{
-    AssertionAudience, AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes,
-    Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
-    JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
+    AssertionAudience, AssertionKey, AuthorizationServer, BackchannelLogout, Basic, BasicEncoding,
+    BasicScopes, Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect,
+    Introspection, JwksTimes, KeySource, OnUnavailable, Outbound, OwnEndpoint, PartialScopes,
 };
 pub use source::Source;
 pub use upgrade::Upgrade;
@@ -84,6 +86,8 @@ pub struct Config {
     pub log: Log,
     /// Bounds of the caches.
     pub caches: Caches,
+    /// The revocation list, where anything can fill it.
+    pub revocations: Option<Revocations>,
     /// How the end goes.
     pub drain: Drain,
     /// How many threads serve requests; default: the number of processors.
@@ -154,6 +158,9 @@ pub struct ListenerLimits {
 pub struct Admin {
     /// Where it listens.
     pub address: ListenAddress,
+    /// `authorization.token`: what whoever writes must send. Absent: only where the listener is
+    /// this machine's own can anything be written.
+    pub token: Option<Secret>,
 }
 
 /// `[[routes]]`.

@@ -49,6 +49,30 @@ pub struct AuthorizationServer {
     pub basic: Basic,
     /// The claims that some rule or header of a route names: what a verdict must remember. Sorted.
     pub kept_claims: Vec<Box<str>>,
+    /// Whether a verdict must remember what revocations can name: there is a revocation list.
+    pub traced: bool,
+    /// `revocation`: where we stand in for its revocation endpoint (RFC 7009).
+    pub revocation: Option<OwnEndpoint>,
+    /// `backchannel_logout`: where it tells us of logouts.
+    pub logout: Option<BackchannelLogout>,
+}
+
+/// An address at which the gateway answers itself, on every listener.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct OwnEndpoint {
+    /// The one host that has it, in normal form; absent: every host.
+    pub host: Option<Box<str>>,
+    /// Its path, in normal form.
+    pub path: Box<str>,
+}
+
+/// `[authorization_servers.NAME.backchannel_logout]` (OpenID Connect Back-Channel Logout 1.0).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct BackchannelLogout {
+    /// Where logout tokens come in.
+    pub at: OwnEndpoint,
+    /// Whom they are for: `aud` names one of these clients. At least one.
+    pub client_ids: Vec<ClientId>,
 }
 
 /// Where an authorization server's keys come from.

@@ -186,6 +186,7 @@ fn token(reason: &str) -> Option<&'static str> {
         "token_not_yet_valid" => "the token is not valid yet",
         "token_audience" => "the token is meant for another API",
         "token_inactive" => "the authorization server says that this token does not count",
+        "token_revoked" => "somebody has revoked this token",
         "token_bound" => "the token is bound to a key that was not shown",
         "token_unjudgeable" => "nobody here can judge such a token",
         _ => return None,
@@ -320,7 +321,7 @@ mod tests {
             [T::NotAccessToken, T::Issuer, T::KeyUnknown, T::Signature].map(R::TokenInvalid),
         );
         all.extend([T::Expired, T::NotYetValid, T::Audience, T::Inactive].map(R::TokenInvalid));
-        all.extend([T::Bound, T::Unjudgeable].map(R::TokenInvalid));
+        all.extend([T::Revoked, T::Bound, T::Unjudgeable].map(R::TokenInvalid));
         all.extend(
             [O::Unreachable, O::TimedOut, O::Status, O::Unusable, O::OurClientRefused]
                 .map(|cause| R::VerifierUnavailable(outage(cause))),

@@ -205,14 +205,17 @@ impl<'a> Context<'a> {
         reason: &'static str,
         head: Duration,
     ) -> Response<Body> {
-        let limited = self.route.filter(|_| self.limit.is_some()).map(Arc::clone);
+        let may_break_off = |route: &&Arc<Route>| {
+            self.limit.is_some() || route.revocations().is_some() && response.body().is_under_way()
+        };
+        let limited = self.route.filter(may_break_off).map(Arc::clone);
         if let Some(pending) = self.pending(status, reason, head) {
             return response.map(|body| body.on_end(move |end| pending.write(end)));
         }
         let Some(route) = limited else { return response };
         response.map(|body| {
             body.on_end(move |end| {
-                route.overdue(end);
+                route.broken_off(end);
             })
         })
     }
@@ -258,8 +261,8 @@ pub(super) struct PendingLine {
 
 impl PendingLine {
     fn write(&self, end: BodyEnd) {
-        let overdue = self.route.as_deref().and_then(|route| route.overdue(end));
-        self.write_with(overdue.unwrap_or(self.reason), end.bytes, None);
+        let broken_off = self.route.as_deref().and_then(|route| route.broken_off(end));
+        self.write_with(broken_off.unwrap_or(self.reason), end.bytes, None);
     }
 
     /// Writes it for a connection that switched protocols.

@@ -10,11 +10,13 @@ use hyper::body::Incoming;
 use super::context::{Context, REQUEST_ID};
 use super::entry::Entry;
 use super::route::{Forwarding, Route, Terms};
-use crate::body::{Body, RequestFault, RequestLimits};
+use crate::body::{Body, BodyError, RequestFault, RequestLimits};
 use crate::grant::{OwnClient, OwnToken};
 use crate::headers;
 use crate::policy::Permit;
-use crate::reject::{AnswerForm, Bound, MalformedRequest, Rejection, UpstreamFailure};
+use crate::reject::{
+    AnswerForm, Bound, InvalidToken, MalformedRequest, Rejection, UpstreamFailure,
+};
 use crate::route::{NormalPath, PrefixRewrite};
 
 /// What of a request changes before it goes on.
@@ -191,6 +193,15 @@ pub(super) fn arrived(context: &Context<'_>, route: &Route, response: &mut Respo
         let overdue = Rejection::UpstreamFailed(UpstreamFailure::Overdue);
         let trailers = (context.form == AnswerForm::Grpc).then(|| overdue.grpc_trailers());
         response.body_mut().end_by(limit.into(), trailers);
+    }
+    if let Some(list) = route.revocations()
+        && let Some(token) = &context.token
+        && response.body().is_under_way()
+    {
+        let revoked = Rejection::TokenInvalid(InvalidToken::Revoked);
+        let trailers = (context.form == AnswerForm::Grpc).then(|| revoked.grpc_trailers());
+        let call = Box::pin(Arc::clone(list).revoked(Arc::clone(token)));
+        response.body_mut().end_on(call, BodyError::Revoked, trailers);
     }
     let headers = response.headers_mut();
     context.snapshot.sanitizer.response(headers);

@@ -9,6 +9,8 @@ use tokio::time::sleep;
 
 use super::context::PendingLine;
 use crate::base::time::{self, UnixSeconds};
+use crate::oauth::VerifiedToken;
+use crate::revocation::RevocationList;
 use crate::telemetry::access_log::Upgraded;
 use crate::telemetry::{UpgradeEnd, UpgradeMetrics};
 use crate::tunnel::{Language, Moved, Tunnel};
@@ -24,6 +26,9 @@ pub struct Upgrade {
     record: Record,
 }
 
+/// A token, and the list that may come to name it.
+pub(super) type Revocable = (Arc<RevocationList>, Arc<VerifiedToken>);
+
 /// What a tunnel begins with.
 pub(super) struct Opening {
     pub(super) switched: Switched,
@@ -31,6 +36,8 @@ pub(super) struct Opening {
     pub(super) idle_timeout: Duration,
     /// When the token ends that opened it, if that counts.
     pub(super) token_end: Option<UnixSeconds>,
+    /// The token that opened it, and who says that it is revoked; if anybody can.
+    pub(super) revocable: Option<Revocable>,
     /// How long it may go on once the process drains.
     pub(super) drain_timeout: Duration,
     pub(super) metrics: UpgradeMetrics,
@@ -68,11 +75,13 @@ impl Upgrade {
         C: AsyncRead + AsyncWrite + Unpin,
     {
         let Self { opening, mut record } = self;
-        let Opening { switched, language, idle_timeout, token_end, drain_timeout, .. } = opening;
+        let Opening { switched, language, idle_timeout, token_end, revocable, .. } = opening;
+        let drain_timeout = opening.drain_timeout;
         let tunnel = Tunnel::new((caller, read_ahead), switched, language, idle_timeout);
         let until = async {
             tokio::select! {
                 () = token_ended(token_end) => UpgradeEnd::TokenEnded,
+                () = token_revoked(revocable) => UpgradeEnd::TokenRevoked,
                 () = drained(draining, drain_timeout) => UpgradeEnd::Drained,
             }
         };
@@ -83,7 +92,7 @@ impl Upgrade {
 }
 
 /// Waits for the end of the token that opened a tunnel: its `exp`, without the skew that a new
-/// request is allowed. Whatever else may end a token early belongs here, a revocation above all.
+/// request is allowed.
 ///
 /// The wall clock is read anew now and then: a machine that sleeps stops the other one.
 async fn token_ended(end: Option<UnixSeconds>) {
@@ -91,6 +100,15 @@ async fn token_ended(end: Option<UnixSeconds>) {
     let end = Duration::from_secs(u64::try_from(end.get()).unwrap_or(0));
     while let Some(left) = end.checked_sub(time::since_epoch()).filter(|left| !left.is_zero()) {
         sleep(left.min(LOOK_EVERY)).await;
+    }
+}
+
+/// Waits until the token that opened a tunnel is revoked, which ends it whatever `ends_with_token`
+/// says: somebody wants it out.
+async fn token_revoked(revocable: Option<Revocable>) {
+    match revocable {
+        Some((list, token)) => list.revoked(token).await,
+        None => std::future::pending().await,
     }
 }
 

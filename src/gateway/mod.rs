@@ -7,6 +7,7 @@ mod certificates;
 mod connection;
 mod context;
 mod departure;
+mod doors;
 mod entry;
 mod explain;
 mod handover;
@@ -14,6 +15,7 @@ mod holding;
 mod linger;
 mod metadata;
 mod pipeline;
+mod revoking;
 mod route;
 mod snapshot;
 mod unparsed;
@@ -42,6 +44,7 @@ use crate::base::time;
 use crate::body::{Body, RequestWatch};
 use crate::config::Config;
 use crate::reject::{Bound, MalformedRequest, Rejection};
+use crate::revocation::Use;
 use crate::telemetry::Metrics;
 
 /// A gateway: the snapshot of the moment and what all snapshots have in common.
@@ -72,7 +75,19 @@ impl Gateway {
     /// # Errors
     /// When the configuration cannot be put to work.
     pub fn new(config: Config, control: Handle) -> Result<Self, BuildError> {
-        let ground = Ground::new(control);
+        Self::made(config, Ground::new(control, Use::Serving))
+    }
+
+    /// The same for who only asks what would become of a request: what another process may be
+    /// serving by is left as it is.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn onlooker(config: Config, control: Handle) -> Result<Self, BuildError> {
+        Self::made(config, Ground::new(control, Use::Looking))
+    }
+
+    fn made(config: Config, ground: Ground) -> Result<Self, BuildError> {
         let snapshot = Snapshot::build(&ground, config, None)?;
         let process = random_number();
         Ok(Self {

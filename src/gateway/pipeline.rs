@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 
 use super::context::Context;
 use super::departure::{self, Departure, Rewrite};
+use super::doors::Door;
 use super::entry::Entry;
 use super::metadata;
 use super::route::{Admission, Route};
@@ -31,6 +32,8 @@ pub(super) async fn serve(
     let asking = Asking::read(parts)?;
     let departure = match decide(context, parts).await? {
         Decision::Answer(response) => return Ok(response),
+        // Boxed: few requests come here, and all futures would be as large.
+        Decision::Door(door) => return Box::pin(door.answer(context.snapshot, parts, body)).await,
         Decision::Onward(departure) => departure,
     };
     let wanted = asking.wanted(departure.route, parts, body.as_ref())?;
@@ -65,6 +68,8 @@ pub(super) async fn serve(
 pub(super) enum Decision<'a> {
     /// It is answered here.
     Answer(Response<Body>),
+    /// It is for one of the addresses at which the gateway answers for an authorization server.
+    Door(&'a Door),
     /// It goes on to an upstream.
     Onward(Departure<'a>),
 }
@@ -97,6 +102,10 @@ pub(super) async fn decide<'a>(
     if let Some(json) = snapshot.metadata.find(&entry.host, &entry.path) {
         context.served_as = "metadata";
         return metadata::answer(json, &parts.method).map(Decision::Answer);
+    }
+    if let Some(door) = snapshot.doors.find(&entry.host, &entry.path) {
+        context.served_as = door.served_as();
+        return Ok(Decision::Door(door));
     }
     let found = snapshot.find(&entry, &parts.method);
     let route = found.inspect_err(|miss| context.pass_by(miss, &entry, parts))?;

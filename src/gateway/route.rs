@@ -18,6 +18,7 @@ use crate::headers::{Cors, EditPlan};
 use crate::oauth::{Audience, Principal, RawToken, ScopeSet, VerifiedToken};
 use crate::policy::{self, Access, Circumstances, Permit, RequestFacts, Requirement};
 use crate::reject::{InvalidToken, Rejection, UpstreamFailure};
+use crate::revocation::RevocationList;
 use crate::route::PrefixRewrite;
 use crate::telemetry::RouteMetrics;
 use crate::verify::{Recall, Server, Verifier};
@@ -38,6 +39,8 @@ pub struct Terms {
     /// The scopes that a challenge names.
     asked: ScopeSet,
     verifier: Verifier,
+    /// Which tokens are refused before their end; `None`: nothing can revoke any.
+    revocations: Option<Arc<RevocationList>>,
     basic: Option<(Arc<Server>, Arc<BasicExchange>)>,
     pub(super) forward: Forwarding,
     pub(super) rewrite: Option<PrefixRewrite>,
@@ -85,13 +88,21 @@ impl Route {
         self.metrics.name()
     }
 
-    /// Counts an answer that had to break off since its time was over: its word for the log.
-    pub(super) fn overdue(&self, end: BodyEnd) -> Option<&'static str> {
-        if end.outcome != BodyOutcome::Failed(BodyError::Overdue) {
-            return None;
+    /// Counts an answer that had to break off since its time was over or its token was revoked: its
+    /// word for the log.
+    pub(super) fn broken_off(&self, end: BodyEnd) -> Option<&'static str> {
+        match end.outcome {
+            BodyOutcome::Failed(BodyError::Overdue) => {
+                self.metrics.cut();
+                Some(Rejection::UpstreamFailed(UpstreamFailure::Overdue).reason())
+            }
+            BodyOutcome::Failed(BodyError::Revoked) => {
+                let reason = InvalidToken::Revoked.reason();
+                self.metrics.refused_late(reason);
+                Some(reason)
+            }
+            BodyOutcome::Failed(_) | BodyOutcome::Whole | BodyOutcome::Dropped => None,
         }
-        self.metrics.cut();
-        Some(Rejection::UpstreamFailed(UpstreamFailure::Overdue).reason())
     }
 }
 
@@ -126,6 +137,7 @@ impl Terms {
                 Access::Token(requirement) => requirement.challenge_scopes(),
             },
             verifier: Verifier::new(servers, opaque, snapshot.token_caches()),
+            revocations: snapshot.revocations(),
             basic,
             forward,
             rewrite: settings.rewrite.clone(),
@@ -207,11 +219,27 @@ impl Terms {
         token: RawToken<'_>,
         now: Now,
     ) -> Result<Arc<VerifiedToken>, Rejection> {
-        match self.verifier.recall(token, now) {
-            Recall::Hit(verified) => Ok(verified),
-            Recall::Refused(rejection) => Err(rejection),
-            Recall::Miss(digest) => Box::pin(self.verifier.judge(token, digest, now)).await,
+        let verified = match self.verifier.recall(token, now) {
+            Recall::Hit(verified) => verified,
+            Recall::Refused(rejection) => return Err(rejection),
+            Recall::Miss(digest) => Box::pin(self.verifier.judge(token, digest, now)).await?,
+        };
+        self.check_revocation(&verified, now)?;
+        Ok(verified)
+    }
+
+    fn check_revocation(&self, token: &VerifiedToken, now: Now) -> Result<(), Rejection> {
+        match &self.revocations {
+            Some(list) if list.names(token, now.unix) => {
+                Err(Rejection::TokenInvalid(InvalidToken::Revoked))
+            }
+            _ => Ok(()),
         }
+    }
+
+    /// Which tokens are refused before their end, where anything can revoke one.
+    pub(super) fn revocations(&self) -> Option<&Arc<RevocationList>> {
+        self.revocations.as_ref()
     }
 
     async fn exchanged(
@@ -225,6 +253,9 @@ impl Terms {
         };
         let issued = exchange.exchange(&credential, &self.asked, from, now).await?;
         let token = server.judge_issued(issued.token(), issued.facts(), now).await?;
+        // Its key and secret are refused with it, until what they were exchanged for leaves its
+        // cache: to exchange them anew for each request would be a call for each.
+        self.check_revocation(&token, now)?;
         Ok((token, issued))
     }
 

@@ -4,12 +4,13 @@
 //! the same one in the next snapshot, with its keys, verdicts, tokens and connections; one whose
 //! settings changed is a new one, and nothing learnt under the old settings is used again.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, HeaderName, Method};
 use tokio::runtime::Handle;
 
+use super::doors::Doors;
 use super::entry::Entry;
 use super::metadata::Metadata;
 use super::route::{Route, Terms};
@@ -19,6 +20,7 @@ use crate::headers::{Cors, Preflight, Reader, Sanitizer};
 use crate::oauth::ServerId;
 use crate::outbound::OutboundError;
 use crate::reject::{Realm, Rejection};
+use crate::revocation::{self, JournalError, RevocationList, Use};
 use crate::route::{Miss, RouteKey, Table};
 use crate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
 use crate::upstream::{self, Upstream, UpstreamError};
@@ -28,11 +30,13 @@ use crate::verify::{Server, Shared, TokenCaches};
 pub struct Snapshot {
     config: Config,
     shared: Shared,
+    revocations: Option<Arc<RevocationList>>,
     table: Table,
     routes: Box<[Arc<Route>]>,
     pub(super) sanitizer: Sanitizer,
     pub(super) realm: Realm,
     pub(super) metadata: Metadata,
+    pub(super) doors: Doors,
     /// Counts requests for which there is no route.
     pub(super) unrouted: RouteMetrics,
     servers: Vec<Arc<Server>>,
@@ -51,6 +55,8 @@ pub enum BuildError {
     Outbound(Box<str>, OutboundError),
     /// An upstream's TLS settings do not work.
     Upstream(Box<str>, UpstreamError),
+    /// The revocation list cannot be had from its file.
+    Revocations(JournalError),
     /// Two routes tie, by their indexes in the configuration.
     Conflict(usize, usize),
 }
@@ -62,6 +68,7 @@ impl std::fmt::Display for BuildError {
                 write!(formatter, "authorization_servers.{server}: {error}")
             }
             Self::Upstream(upstream, error) => write!(formatter, "upstreams.{upstream}: {error}"),
+            Self::Revocations(error) => write!(formatter, "revocations.file: {error}"),
             Self::Conflict(first, second) => write!(formatter, "routes {first} and {second} tie"),
         }
     }
@@ -74,11 +81,31 @@ pub(super) struct Ground {
     pub(super) metrics: Arc<Metrics>,
     control: Handle,
     next_server: AtomicU32,
+    purpose: Use,
+    /// The one list of the process, from the first configuration on that has one. Its file stays
+    /// that of the beginning.
+    revocations: Mutex<Option<Arc<RevocationList>>>,
 }
 
 impl Ground {
-    pub(super) fn new(control: Handle) -> Self {
-        Self { metrics: Arc::new(Metrics::new()), control, next_server: AtomicU32::new(0) }
+    pub(super) fn new(control: Handle, purpose: Use) -> Self {
+        let (metrics, next_server) = (Arc::new(Metrics::new()), AtomicU32::new(0));
+        Self { metrics, control, next_server, purpose, revocations: Mutex::default() }
+    }
+
+    /// The list, if the configuration has one. A reload keeps what is in it.
+    fn revocations(&self, config: &Config) -> Result<Option<Arc<RevocationList>>, BuildError> {
+        let Some(settings) = &config.revocations else { return Ok(None) };
+        let mut held = self.revocations.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(list) = &*held {
+            list.set_bound(settings.entries);
+            return Ok(Some(Arc::clone(list)));
+        }
+        let metrics = self.metrics.revocations().clone();
+        let list = RevocationList::open(settings, metrics, self.purpose);
+        let list = list.map_err(BuildError::Revocations)?;
+        self.control.spawn(revocation::tend(Arc::downgrade(&list)));
+        Ok(Some(Arc::clone(held.insert(list))))
     }
 
     fn server_id(&self) -> ServerId {
@@ -112,18 +139,21 @@ impl Snapshot {
         let upstreams = building.upstreams()?;
         let realm = config.realm.clone();
         let table = table(&config.routes)?;
+        let revocations = ground.revocations(&config)?; // last: nothing that follows can fail
         let mut snapshot = Self {
             table,
             routes: Box::default(),
             sanitizer: Sanitizer::new(identity_header_names(&config.routes)),
             realm,
             metadata: Metadata::of(&config),
+            doors: Doors::of(&servers, revocations.as_ref()),
             unrouted: ground.metrics.route(UNROUTED),
             servers,
             exchanges,
             clients,
             upstreams,
             shared,
+            revocations,
             config,
         };
         snapshot.routes = snapshot.compiled_routes();
@@ -186,6 +216,11 @@ impl Snapshot {
             .iter()
             .map(|exchange| exchange.entries())
             .fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// Which tokens are refused before their end; `None`: nothing can revoke any.
+    pub fn revocations(&self) -> Option<Arc<RevocationList>> {
+        self.revocations.clone()
     }
 
     pub(super) fn metrics(&self) -> &Metrics {

@@ -4,6 +4,8 @@
 //! `Upgrade` field asks; over HTTP/2 it is a CONNECT with a `:protocol` (RFC 8441), which counts as
 //! a GET for its path: nothing is ever opened to its `:authority`.
 
+use std::sync::Arc;
+
 use http::header::{CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT};
 use http::{Method, Request, Response, StatusCode, Version, request};
 use hyper::body::{Body as _, Incoming};
@@ -182,12 +184,14 @@ fn handover(
         true => permit.token().and_then(|token| route.end_of(token)),
         false => None,
     };
+    let revocations = route.revocations().zip(context.token.as_ref());
     let language = if protocol.is_websocket() { Language::WebSocket } else { Language::Other };
     Some(Handover::new(Opening {
         switched,
         language,
         idle_timeout: upgrade.idle_timeout,
         token_end,
+        revocable: revocations.map(|(list, token)| (Arc::clone(list), Arc::clone(token))),
         drain_timeout: context.snapshot.config().drain.timeout,
         metrics: context.snapshot.metrics().upgrades(route.name()),
     }))

@@ -172,5 +172,8 @@ fn settings(server: &FakeServer) -> AuthorizationServer {
         introspection: None,
         basic: Fixture::basic(),
         kept_claims: vec![],
+        traced: false,
+        revocation: None,
+        logout: None,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
-use super::{Audience, Scope, ScopeSet, members};
+use super::{Audience, Scope, ScopeSet, Traces, members};
 use crate::base::time::UnixSeconds;
 
 /// A JSON object without repeated members: a token's header or claims, an introspection answer,
@@ -147,11 +147,14 @@ impl Claims {
 /// Those claims of a token that some route asks for, as its verdict keeps them: few, mostly none,
 /// and a million times over. None take 8 bytes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct KeptClaims(
-    /// Sorted by name. Boxed twice, since the length is not worth 8 bytes where there is none.
-    #[expect(clippy::type_complexity, reason = "it stands here once")]
-    Option<Box<Box<[(Box<str>, Value)]>>>,
-);
+pub struct KeptClaims(Option<Box<Kept>>);
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Kept {
+    /// Sorted by name.
+    members: Box<[(Box<str>, Value)]>,
+    traces: Option<Box<Traces>>,
+}
 
 impl KeptClaims {
     /// Names that stand twice are one to [`value`](Self::value).
@@ -161,12 +164,29 @@ impl KeptClaims {
         }
         members.sort_by(|(a, _), (b, _)| a.cmp(b));
         members.dedup_by(|(a, _), (b, _)| a == b);
-        Self(Some(Box::new(members.into())))
+        Self(Some(Box::new(Kept { members: members.into(), traces: None })))
+    }
+
+    /// The same with what revocations can name of the token.
+    #[must_use]
+    pub fn with_traces(mut self, traces: Traces) -> Self {
+        self.0.get_or_insert_default().traces = Some(Box::new(traces));
+        self
+    }
+
+    /// What revocations can name of the token, where that is kept.
+    pub fn traces(&self) -> Option<&Traces> {
+        self.0.as_ref()?.traces.as_deref()
+    }
+
+    /// The same, to be changed.
+    pub fn traces_mut(&mut self) -> Option<&mut Traces> {
+        self.0.as_mut()?.traces.as_deref_mut()
     }
 
     /// The claim of that name, whatever its type.
     pub fn value(&self, name: &str) -> Option<&Value> {
-        let members = self.0.as_deref()?;
+        let members = &self.0.as_ref()?.members;
         let at = members.binary_search_by(|(member, _)| (**member).cmp(name)).ok()?;
         members.get(at).map(|(_, value)| value)
     }
@@ -174,9 +194,13 @@ impl KeptClaims {
     /// The same with another value for this claim.
     #[must_use]
     pub fn replacing(&self, name: &str, value: Value) -> Self {
-        let members = self.0.iter().flat_map(|members| members.iter());
+        let members = self.0.iter().flat_map(|kept| kept.members.iter());
         let others = members.filter(|(member, _)| **member != *name).cloned();
-        Self::new(others.chain([(name.into(), value)]).collect())
+        let replaced = Self::new(others.chain([(name.into(), value)]).collect());
+        match self.traces() {
+            Some(traces) => replaced.with_traces(traces.clone()),
+            None => replaced,
+        }
     }
 
     /// A NumericDate (RFC 7519 §2), the fraction dropped; `None` where there is none, or another
@@ -190,12 +214,12 @@ impl KeptClaims {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |members| members.len())
+        self.0.as_ref().map_or(0, |kept| kept.members.len())
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.len() == 0
     }
 }
 

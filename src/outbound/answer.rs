@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::oauth::{ClaimError, Claims};
 
@@ -17,6 +17,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// The body, at most `max_response` bytes.
     pub body: Bytes,
+    /// `WWW-Authenticate`, as it came.
+    pub challenge: Option<HeaderValue>,
     media_type: Option<Box<str>>,
 }
 
@@ -53,7 +55,13 @@ impl fmt::Debug for Answer {
 }
 
 pub(super) fn new(status: StatusCode, headers: &HeaderMap, body: Bytes) -> Answer {
-    Answer { status, retry_after: retry_after(headers), body, media_type: media_type(headers) }
+    Answer {
+        status,
+        retry_after: retry_after(headers),
+        body,
+        challenge: headers.get(header::WWW_AUTHENTICATE).cloned(),
+        media_type: media_type(headers),
+    }
 }
 
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {

@@ -84,6 +84,23 @@ impl OutboundClient {
         .await
     }
 
+    /// Passes on a form of somebody else, with its own credential; both as they are.
+    ///
+    /// # Errors
+    /// When there is no answer. An answer of any status is none.
+    pub async fn relay(
+        &self,
+        endpoint: &Uri,
+        authorization: Option<&HeaderValue>,
+        form: &str,
+    ) -> Result<Answer, OutboundFailure> {
+        let (authorization, form) = (authorization.cloned(), Some(form.to_owned()));
+        self.call(endpoint, || {
+            Ok(Message { authorization: authorization.clone(), form: form.clone() })
+        })
+        .await
+    }
+
     async fn call<M>(&self, uri: &Uri, message: M) -> Result<Answer, OutboundFailure>
     where
         M: Fn() -> Result<Message, OutboundFailure>,

@@ -103,6 +103,8 @@ pub enum InvalidToken {
     Audience,
     /// The authorization server says that it is not active (RFC 7662 §2.2).
     Inactive,
+    /// It was revoked: by its server's word, a logout, or the operator (RFC 7009 §2).
+    Revoked,
     /// It is bound to a key or certificate that was not proven.
     Bound,
     /// Nobody on this route can judge such a token.

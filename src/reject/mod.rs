@@ -352,6 +352,7 @@ mod tests {
             (R::TokenInvalid(T::NotYetValid),          401, "token_not_yet_valid",           token,   debug, 16, None),
             (R::TokenInvalid(T::Audience),             401, "token_audience",                token,   debug, 16, None),
             (R::TokenInvalid(T::Inactive),             401, "token_inactive",                token,   debug, 16, None),
+            (R::TokenInvalid(T::Revoked),              401, "token_revoked",                 token,   debug, 16, None),
             (R::TokenInvalid(T::Bound),                401, "token_bound",                   token,   debug, 16, None),
             (R::TokenInvalid(T::Unjudgeable),          401, "token_unjudgeable",             token,   debug, 16, None),
             (R::BasicRefused,                          401, "basic_refused",                 None,    debug, 16, None),

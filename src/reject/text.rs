@@ -312,6 +312,7 @@ impl InvalidToken {
             Self::NotYetValid => "token_not_yet_valid",
             Self::Audience => "token_audience",
             Self::Inactive => "token_inactive",
+            Self::Revoked => "token_revoked",
             Self::Bound => "token_bound",
             Self::Unjudgeable => "token_unjudgeable",
         }
@@ -332,6 +333,7 @@ impl InvalidToken {
             | Self::NotYetValid
             | Self::Audience
             | Self::Inactive
+            | Self::Revoked
             | Self::Bound
             | Self::Unjudgeable => self.reason(),
         }
@@ -353,6 +355,7 @@ impl InvalidToken {
             Self::NotYetValid => "the token is not valid yet",
             Self::Audience => "the token is meant for another audience",
             Self::Inactive => "the token is not active",
+            Self::Revoked => "the token was revoked",
             Self::Bound => "the token is bound to a key that was not proven",
             Self::Unjudgeable => "a token of this kind cannot be checked here",
         }
@@ -385,6 +388,9 @@ impl InvalidToken {
             Self::Inactive => {
                 "The authorization server says that the token is not active: it has expired, was \
                  revoked, or is not its own. Ask it for a new one."
+            }
+            Self::Revoked => {
+                "The token was revoked before its end. Ask the authorization server for a new one."
             }
             Self::Bound => "The token is bound to a key or certificate that was not proven.",
             Self::Unjudgeable => {

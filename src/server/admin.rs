@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 
 use super::impatient::Impatient;
 use super::listen::{ListenError, bound_address, bound_socket};
-use crate::admin;
+use crate::admin::{self, Reach};
 use crate::base::net::ListenAddress;
 use crate::gateway::Gateway;
 
@@ -35,13 +35,14 @@ pub(super) fn bind(address: &ListenAddress) -> Result<(Socket, ListenAddress), L
 }
 
 /// Serves until the runtime ends.
-pub(super) async fn serve(gateway: Arc<Gateway>, socket: Socket) {
-    if let Err(error) = accept_all(gateway, socket).await {
+pub(super) async fn serve(gateway: Arc<Gateway>, socket: Socket, address: ListenAddress) {
+    let reach = if address.is_local() { Reach::Local } else { Reach::Network };
+    if let Err(error) = accept_all(gateway, socket, reach).await {
         tracing::error!(%error, "admin listener lost");
     }
 }
 
-async fn accept_all(gateway: Arc<Gateway>, socket: Socket) -> io::Result<()> {
+async fn accept_all(gateway: Arc<Gateway>, socket: Socket, reach: Reach) -> io::Result<()> {
     let places = Arc::new(Semaphore::new(ADMIN_CONNECTIONS));
     let is_tcp = socket.local_addr()?.is_ipv4() || socket.local_addr()?.is_ipv6();
     if is_tcp {
@@ -49,7 +50,9 @@ async fn accept_all(gateway: Arc<Gateway>, socket: Socket) -> io::Result<()> {
         loop {
             let place = Arc::clone(&places).acquire_owned().await;
             match listener.accept().await {
-                Ok((stream, _)) => drop(tokio::spawn(one(Arc::clone(&gateway), stream, place))),
+                Ok((stream, _)) => {
+                    drop(tokio::spawn(one(Arc::clone(&gateway), stream, reach, place)))
+                }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
             }
         }
@@ -58,29 +61,30 @@ async fn accept_all(gateway: Arc<Gateway>, socket: Socket) -> io::Result<()> {
     loop {
         let place = Arc::clone(&places).acquire_owned().await;
         match listener.accept().await {
-            Ok((stream, _)) => drop(tokio::spawn(one(Arc::clone(&gateway), stream, place))),
+            Ok((stream, _)) => drop(tokio::spawn(one(Arc::clone(&gateway), stream, reach, place))),
             Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
         }
     }
 }
 
-async fn one<I, P>(gateway: Arc<Gateway>, stream: I, place: P)
+async fn one<I, P>(gateway: Arc<Gateway>, stream: I, reach: Reach, place: P)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    answer_all(stream, |request| admin::answer(&gateway, request.method(), request.uri().path()))
-        .await;
+    let gateway = &*gateway;
+    answer_all(stream, |request| admin::answer(gateway, request, reach)).await;
     drop(place);
 }
 
 /// Answers one request after the other, until the other end goes away or stands still.
-async fn answer_all<I>(stream: I, answer: impl Fn(&Request<Incoming>) -> Response<Full<Bytes>>)
+async fn answer_all<I, F>(stream: I, answer: impl Fn(Request<Incoming>) -> F)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    F: Future<Output = Response<Full<Bytes>>>,
 {
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&request);
-        async move { Ok::<_, Infallible>(answer) }
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(ADMIN_IDLE);
@@ -115,7 +119,8 @@ mod tests {
         let (mut caller, stream) = duplex(256);
         caller.write_all(REQUEST).await.unwrap();
         let from = Instant::now();
-        let served = answer_all(stream, |_| Response::new(Full::from(vec![b'x'; PAGE_BYTES])));
+        let served =
+            answer_all(stream, async |_| Response::new(Full::from(vec![b'x'; PAGE_BYTES])));
         tokio::select! {
             () = served => Some((Instant::now() - from).as_secs()),
             () = read(caller) => None,

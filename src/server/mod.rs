@@ -129,7 +129,7 @@ pub fn start(config: Config) -> Result<Running, StartError> {
         })
         .collect::<io::Result<Vec<_>>>()?;
     let admin = admin_socket.map(|(socket, address)| {
-        control.spawn(admin::serve(Arc::clone(&gateway), socket));
+        control.spawn(admin::serve(Arc::clone(&gateway), socket, address.clone()));
         address
     });
     let addresses = listeners.borrow().iter().map(|one| one.address.clone()).collect();
@@ -156,7 +156,8 @@ impl Running {
     }
 
     /// Takes up a new configuration, all of it or nothing: requests in flight end under the old
-    /// one. What cannot change while running (`workers`, `admin`, the level and format of `[log]`)
+    /// one. What cannot change while running (`workers`, `admin.address`, `revocations.file`,
+    /// the level and format of `[log]`)
     /// waits for a restart, and the log says so.
     ///
     /// # Errors
@@ -257,13 +258,21 @@ fn bind_all(wanted: &[Listener], bound: &[Arc<BoundListener>]) -> Result<Listene
 
 /// The keys that differ and that a running process cannot take up.
 fn wait_for_a_restart(running: &Config, new: &Config) -> Vec<&'static str> {
+    let address = |config: &Config| config.admin.as_ref().map(|admin| admin.address.clone());
     let level_and_format = |config: &Config| (config.log.level.clone(), config.log.format);
     [
-        ("admin", running.admin != new.admin),
+        ("admin.address", address(running) != address(new)),
+        ("revocations.file", revocations_file(running, new)),
         ("workers", running.workers != new.workers),
         ("log.level and log.format", level_and_format(running) != level_and_format(new)),
     ]
     .into_iter()
     .filter_map(|(key, differs)| differs.then_some(key))
     .collect()
+}
+
+/// Whether there is a list by both, in another file. One that begins by a reload has its file then.
+fn revocations_file(running: &Config, new: &Config) -> bool {
+    let (running, new) = (running.revocations.as_ref(), new.revocations.as_ref());
+    running.zip(new).is_some_and(|(running, new)| running.file != new.file)
 }

@@ -13,6 +13,7 @@ use super::connections::ConnectionMetrics;
 use super::families::{BOUNDS, Counters, Family, Members};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
+use super::revocations::RevocationMetrics;
 use super::upgrades::{UpgradeFamilies, UpgradeMetrics};
 use super::upstreams::{UpstreamEvents, UpstreamFamilies};
 use crate::base::per_thread::PerThread;
@@ -33,6 +34,7 @@ pub struct Metrics {
     upstreams: UpstreamFamilies,
     upgrades: UpgradeFamilies,
     certificates: CertificateMetrics,
+    revocations: RevocationMetrics,
     process: ProcessFamilies,
 }
 
@@ -44,6 +46,7 @@ pub enum Endpoint {
     Jwks,
     Introspection,
     Token,
+    Revocation,
 }
 
 /// How a call to an authorization server ended.
@@ -77,7 +80,8 @@ pub enum CacheKind {
 }
 
 impl Endpoint {
-    const ALL: [Self; 4] = [Self::Metadata, Self::Jwks, Self::Introspection, Self::Token];
+    const ALL: [Self; 5] =
+        [Self::Metadata, Self::Jwks, Self::Introspection, Self::Token, Self::Revocation];
 
     /// The label.
     pub const fn name(self) -> &'static str {
@@ -86,6 +90,7 @@ impl Endpoint {
             Self::Jwks => "jwks",
             Self::Introspection => "introspection",
             Self::Token => "token",
+            Self::Revocation => "revocation",
         }
     }
 }
@@ -222,11 +227,6 @@ impl Metrics {
             "Signatures of JWTs checked.",
             &["server"],
         );
-        let requests = RequestFamilies::new(&registry);
-        let connections = ConnectionMetrics::new(&registry);
-        let upstreams = UpstreamFamilies::new(&registry);
-        let upgrades = UpgradeFamilies::new(&registry);
-        let process = ProcessFamilies::new(&registry);
         Self {
             calls,
             call_seconds,
@@ -235,12 +235,13 @@ impl Metrics {
             own_client,
             missing_scopes,
             signature_checks,
-            requests,
-            connections,
-            upstreams,
-            upgrades,
+            requests: RequestFamilies::new(&registry),
+            connections: ConnectionMetrics::new(&registry),
+            upstreams: UpstreamFamilies::new(&registry),
+            upgrades: UpgradeFamilies::new(&registry),
             certificates: CertificateMetrics::new(&registry),
-            process,
+            revocations: RevocationMetrics::new(&registry),
+            process: ProcessFamilies::new(&registry),
             registry,
         }
     }
@@ -306,6 +307,11 @@ impl Metrics {
     /// The numbers of certificates.
     pub fn certificates(&self) -> &CertificateMetrics {
         &self.certificates
+    }
+
+    /// The numbers of the revocation list.
+    pub fn revocations(&self) -> &RevocationMetrics {
+        &self.revocations
     }
 
     /// The numbers of callers' connections.

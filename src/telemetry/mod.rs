@@ -10,6 +10,7 @@ pub mod log;
 pub mod metrics;
 mod process;
 pub mod requests;
+pub mod revocations;
 mod stamp;
 #[cfg(test)]
 mod testing;
@@ -19,5 +20,6 @@ pub mod upgrades;
 pub use connections::{ConnectionEnd, ConnectionMetrics};
 pub use metrics::{CacheKind, CallOutcome, Endpoint, Metrics, ServerMetrics};
 pub use requests::{Outcome, RouteMetrics, UpstreamMetrics};
+pub use revocations::{RevocationDoor, RevocationMetrics, RevocationRefusal};
 pub use upgrades::{UpgradeEnd, UpgradeMetrics};
 pub use upstreams::{RetryOutcome, RetryReason, UpstreamEvents};

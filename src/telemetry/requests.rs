@@ -169,6 +169,11 @@ impl RouteMetrics {
         self.rare.refusals.with_label_values(&[&*self.name, rejection.reason()]).inc();
     }
 
+    /// Counts a refusal that came when the answer had begun: its request is counted already.
+    pub fn refused_late(&self, reason: &'static str) {
+        self.rare.refusals.with_label_values(&[&*self.name, reason]).inc();
+    }
+
     /// Counts an answer that had begun and broke off since its time was over.
     pub fn cut(&self) {
         self.rare.cut.with_label_values(&[&*self.name]).inc();

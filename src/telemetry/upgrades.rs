@@ -11,6 +11,8 @@ pub enum UpgradeEnd {
     Closed,
     /// The token that opened it has ended.
     TokenEnded,
+    /// The token that opened it was revoked.
+    TokenRevoked,
     /// Nothing moved for longer than `idle_timeout`.
     Idle,
     /// The process drains, and its time is over.
@@ -25,9 +27,10 @@ pub enum UpgradeEnd {
 
 impl UpgradeEnd {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Closed,
         Self::TokenEnded,
+        Self::TokenRevoked,
         Self::Idle,
         Self::Drained,
         Self::CallerGone,
@@ -40,6 +43,7 @@ impl UpgradeEnd {
         match self {
             Self::Closed => "closed",
             Self::TokenEnded => "token_ended",
+            Self::TokenRevoked => "token_revoked",
             Self::Idle => "idle",
             Self::Drained => "drained",
             Self::CallerGone => "caller_gone",
@@ -121,6 +125,6 @@ mod tests {
         numbers.ended(UpgradeEnd::TokenEnded);
         assert_eq!(numbers.open(), 1);
         let counts: Vec<u64> = numbers.ended.iter().map(IntCounter::get).collect();
-        assert_eq!(counts, [0, 1, 0, 0, 0, 0, 0]);
+        assert_eq!(counts, [0, 1, 0, 0, 0, 0, 0, 0]);
     }
 }

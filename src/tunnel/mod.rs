@@ -144,6 +144,7 @@ where
 /// The code of RFC 6455 §7.4.1 for an end that is ours, and why.
 const fn last_word(end: UpgradeEnd) -> Option<(u16, &'static str)> {
     match end {
+        UpgradeEnd::TokenRevoked => Some((1008, "the token was revoked")),
         UpgradeEnd::TokenEnded => Some((1008, "the token has ended")),
         UpgradeEnd::Idle => Some((1001, "nothing was said for too long")),
         UpgradeEnd::Drained => Some((1001, "the gateway is going away")),

@@ -10,7 +10,7 @@ use crate::base::time::UnixSeconds;
 use crate::config::AuthorizationServer;
 use crate::oauth::{
     Audiences, ClaimError, Claims, KeptClaims, Principal, ServerId, TokenDigest, TokenKind,
-    TokenTexts, Validity, VerifiedToken,
+    TokenTexts, Traces, Validity, VerifiedToken,
 };
 use crate::reject::InvalidToken;
 
@@ -91,7 +91,7 @@ impl Said {
                 .ok_or(ClaimError::WrongType("sub"))?,
             principal: Principal::of(subject, client_id, claims),
             validity,
-            claims: claims.only(&server.kept_claims),
+            claims: kept(claims, server),
         };
         Ok(Self { expires, token, is_bound: claims.value("cnf").is_some() })
     }
@@ -128,6 +128,14 @@ impl Said {
             validity,
             claims,
         }
+    }
+}
+
+fn kept(claims: &Claims, server: &AuthorizationServer) -> KeptClaims {
+    let kept = claims.only(&server.kept_claims);
+    match server.traced {
+        true => kept.with_traces(Traces::of(server.issuer.as_str(), claims)),
+        false => kept,
     }
 }
 

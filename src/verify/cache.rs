@@ -180,6 +180,14 @@ impl TokenCaches {
         Some(verdict)
     }
 
+    /// Forgets what is known to be good: whoever asks next judges anew. Gives what it was.
+    pub(super) fn forget(&self, key: &CacheKey, now: Instant) -> Option<Arc<VerifiedToken>> {
+        let known = self.good.find(key, now);
+        self.good.remove(key);
+        self.buckets.renew(key);
+        known.map(|good| good.token)
+    }
+
     pub(super) fn bad(&self, key: &CacheKey) -> Option<BadVerdict> {
         self.bad.get(key)
     }

@@ -21,6 +21,8 @@ pub(super) struct Metadata {
     pub(super) introspection: Option<Uri>,
     /// `token_endpoint`.
     pub(super) token: Option<Uri>,
+    /// `revocation_endpoint`.
+    pub(super) revocation: Option<Uri>,
 }
 
 /// Fetches the metadata: at the address of RFC 8414, then at the two of OpenID.
@@ -72,6 +74,7 @@ fn read(body: &[u8], issuer: &Issuer) -> Result<Metadata, FetchFailure> {
         jwks: endpoint(&document, "jwks_uri")?,
         introspection: endpoint(&document, "introspection_endpoint")?,
         token: endpoint(&document, "token_endpoint")?,
+        revocation: endpoint(&document, "revocation_endpoint")?,
     })
 }
 

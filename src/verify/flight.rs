@@ -76,6 +76,12 @@ impl Server {
         }
     }
 
+    /// Whether somebody waits for an answer about this token.
+    pub(super) fn is_asked_about(&self, digest: &TokenDigest) -> bool {
+        let under_way = self.flights.lock();
+        under_way.questions.keys().any(|FlightId(key, _)| key.digest == *digest)
+    }
+
     /// The flight to wait for: one under way, or a new one. An answer that came since the caller
     /// looked is used in its place; without that a thousand callers could ask twice.
     fn board(

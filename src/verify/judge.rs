@@ -15,7 +15,8 @@ use crate::base::time::{Now, UnixSeconds};
 use crate::config::Introspect;
 use crate::oauth::{
     Algorithm, Audiences, ClientId, HeldScopes, KeptClaims, MacAlgorithm, Principal, RawToken,
-    ScopeSet, SignatureAlgorithm, TokenDigest, TokenKind, TokenTexts, Validity, VerifiedToken,
+    ScopeSet, SignatureAlgorithm, TokenDigest, TokenKind, TokenTexts, Traces, Validity,
+    VerifiedToken,
 };
 use crate::reject::{InvalidToken, Rejection};
 use crate::telemetry::CacheKind;
@@ -128,7 +129,7 @@ impl Server {
     }
 
     /// The order of RFC 9068 §4: type, algorithm, key, signature, and only then the claims.
-    async fn check(
+    pub(super) async fn check(
         self: &Arc<Self>,
         jwt: &UnverifiedJwt<'_>,
         digest: TokenDigest,
@@ -136,15 +137,28 @@ impl Server {
     ) -> Result<(VerifiedToken, Proof), Rejection> {
         let settings = self.settings();
         jwt.check_type(&settings.token_types).map_err(Rejection::TokenInvalid)?;
+        let proof = self.prove(jwt, now).await?;
+        let token = access_token::judge(&jwt.claims, digest, (self.id(), settings), now.unix);
+        let mut token = token.map_err(Rejection::TokenInvalid)?;
+        if let Some(traces) = token.claims.traces_mut() {
+            traces.stand_in_for_jti(jwt.signed);
+        }
+        Ok((token, proof))
+    }
+
+    /// Holds algorithm and signature of a JWT against the keys; nothing of its claims.
+    pub(super) async fn prove(
+        self: &Arc<Self>,
+        jwt: &UnverifiedJwt<'_>,
+        now: Now,
+    ) -> Result<Proof, Rejection> {
         if !self.allows(jwt.algorithm) {
             return Err(Rejection::TokenInvalid(InvalidToken::Algorithm));
         }
-        let proof = match jwt.algorithm {
-            Algorithm::Signature(algorithm) => self.check_signature(jwt, algorithm, now).await?,
-            Algorithm::Mac(algorithm) => self.check_mac(jwt, algorithm)?,
-        };
-        let token = access_token::judge(&jwt.claims, digest, (self.id(), settings), now.unix);
-        Ok((token.map_err(Rejection::TokenInvalid)?, proof))
+        match jwt.algorithm {
+            Algorithm::Signature(algorithm) => self.check_signature(jwt, algorithm, now).await,
+            Algorithm::Mac(algorithm) => self.check_mac(jwt, algorithm),
+        }
     }
 
     /// Without a list: whatever the keys allow. A MAC must be listed, and needs the shared secret.
@@ -216,6 +230,15 @@ impl Server {
         }
     }
 
+    fn traces_of(&self, issued: &IssuedFacts) -> KeptClaims {
+        let settings = self.settings();
+        if !settings.traced {
+            return KeptClaims::default();
+        }
+        let traces = Traces::of_client(settings.issuer.as_str(), issued.client_id.as_str());
+        KeptClaims::default().with_traces(traces)
+    }
+
     fn take_issued(
         &self,
         digest: TokenDigest,
@@ -244,7 +267,7 @@ impl Server {
             principal: Principal::Client,
             audiences: Audiences::MeantForUs,
             validity,
-            claims: KeptClaims::default(),
+            claims: self.traces_of(issued),
         });
         let proof = Proof::Settings;
         let verdict = GoodVerdict { token: Arc::clone(&token), proof, fresh_until: None };

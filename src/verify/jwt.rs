@@ -122,6 +122,13 @@ impl<'t> UnverifiedJwt<'t> {
         self.claims.string("iss").map_err(is_malformed)?.ok_or(InvalidToken::Issuer)
     }
 
+    /// Whether its `typ` is `name`, `JWT`, or absent (RFC 8725 §3.11 asks for a type of its own, and
+    /// servers older than that give none).
+    pub(super) fn may_be(&self, name: &str) -> bool {
+        let found = media_type(self.kind().unwrap_or("JWT"));
+        found.eq_ignore_ascii_case("JWT") || found.eq_ignore_ascii_case(name)
+    }
+
     /// Holds `typ` against the types of access tokens of this server (RFC 9068 §4). Compared
     /// without case and without `application/` (RFC 7515 §4.1.9).
     ///

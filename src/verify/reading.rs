@@ -49,6 +49,8 @@ pub enum Check {
     Binding,
     /// The authorization server, asked about it too, says that it is active.
     Introspection,
+    /// It is not on the revocation list.
+    Revocation,
 }
 
 /// Reads a token.
@@ -67,7 +69,7 @@ pub fn read(token: RawToken<'_>) -> Reading {
 
 impl Check {
     /// All of them, in their order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Issuer,
         Self::Type,
         Self::Algorithm,
@@ -77,6 +79,7 @@ impl Check {
         Self::Time,
         Self::Binding,
         Self::Introspection,
+        Self::Revocation,
     ];
 
     /// Which check a readable JWT failed that was refused for `why`. `None`: not one of these but
@@ -92,6 +95,7 @@ impl Check {
             InvalidToken::Expired | InvalidToken::NotYetValid => Some(Self::Time),
             InvalidToken::Bound => Some(Self::Binding),
             InvalidToken::Inactive => Some(Self::Introspection),
+            InvalidToken::Revoked => Some(Self::Revocation),
             InvalidToken::Audience => None,
         }
     }

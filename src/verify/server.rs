@@ -147,6 +147,12 @@ impl Server {
         configured.or_else(|| self.metadata()?.introspection.clone())
     }
 
+    /// Where it revokes tokens (RFC 7009): configured, or else discovered.
+    pub fn revocation_endpoint(&self) -> Option<Uri> {
+        let configured = self.settings.endpoints.revocation.clone();
+        configured.or_else(|| self.metadata()?.revocation.clone())
+    }
+
     /// Whether our client's assertions for introspection are for a token endpoint that is not known.
     pub(super) fn lacks_audience(&self) -> bool {
         self.asserts_for_token_endpoint() && self.token_endpoint().is_none()
@@ -220,7 +226,13 @@ impl Server {
             && self.settings.endpoints.introspection.is_none();
         let for_audience =
             self.asserts_for_token_endpoint() && self.settings.endpoints.token.is_none();
-        for_keys || for_introspection || for_audience || self.wants_metadata.load(Ordering::Acquire)
+        let for_revocation =
+            self.settings.revocation.is_some() && self.settings.endpoints.revocation.is_none();
+        for_keys
+            || for_introspection
+            || for_audience
+            || for_revocation
+            || self.wants_metadata.load(Ordering::Acquire)
     }
 
     /// The refusal for a server that could not be asked: 503, and when to come back.

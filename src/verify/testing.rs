@@ -55,6 +55,9 @@ pub(super) fn settings(issuer: &str) -> AuthorizationServer {
             encoding: BasicEncoding::Form,
         },
         kept_claims: vec![],
+        traced: false,
+        revocation: None,
+        logout: None,
     }
 }
 

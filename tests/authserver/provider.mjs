@@ -40,6 +40,8 @@ export function createProvider({ issuer, keys, store }) {
       if (only && claims.aud !== only) throw new errors.InvalidClientAuth(`aud must be ${only}`);
     },
     pkce: { required: () => true },
+    // By itself it tells nobody on loopback of a logout.
+    fetch: (url, { dispatcher, ...options }) => fetch(url, options),
     issueRefreshToken: (ctx, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
     ttl: { AccessToken: ttl, ClientCredentials: ttl },
@@ -47,6 +49,7 @@ export function createProvider({ issuer, keys, store }) {
       devInteractions: { enabled: false }, // login.mjs is in its place
       clientCredentials: { enabled: true },
       revocation: { enabled: true },
+      backchannelLogout: { enabled: true },
       introspection: {
         enabled: true,
         allowedPolicy: (ctx, client) => client.clientId !== OUTSIDER,

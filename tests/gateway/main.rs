@@ -58,6 +58,8 @@ mod raw;
 mod raw_peers;
 mod renewal;
 mod resource_metadata;
+mod revocation;
+mod revocation_doors;
 mod route_headers;
 mod scopes_and_claims;
 mod shipped;

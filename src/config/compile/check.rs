@@ -120,6 +120,7 @@ fn warn_of_plaintext(routes: &[&Draft<'_>], listeners: &[&(Listener, Spot<'_>)])
 pub(super) fn with_kept_claims(
     servers: impl Iterator<Item = AuthorizationServer>,
     routes: &[Route],
+    traced: bool,
 ) -> Vec<AuthorizationServer> {
     let kept = |index: usize| {
         let routes = routes.iter().filter(move |route| route.servers.contains(&index));
@@ -129,7 +130,7 @@ pub(super) fn with_kept_claims(
     };
     servers
         .enumerate()
-        .map(|(index, server)| AuthorizationServer { kept_claims: kept(index), ..server })
+        .map(|(index, server)| AuthorizationServer { kept_claims: kept(index), traced, ..server })
         .collect()
 }
 

@@ -22,7 +22,16 @@ pub(super) fn all<'c>(top: &mut Table<'c>) -> Result<Vec<(Listener, Spot<'c>)>, 
 /// The admin listener.
 pub(super) fn admin(top: &mut Table<'_>) -> Result<Option<Admin>, Told> {
     top.option("admin", |value| {
-        value.table(|table| address(table).map(|(address, _)| Admin { address }))
+        value.table(|table| {
+            let address = address(table);
+            let token = table.option("authorization", |value| {
+                value.table(|table| {
+                    let write = "write authorization = { token = { file = \"secrets/admin\" } }";
+                    table.must("token", write, files::secret)
+                })
+            });
+            Ok(Admin { address: address?.0, token: token? })
+        })
     })
 }
 

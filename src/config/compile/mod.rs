@@ -13,6 +13,7 @@ mod introspection;
 mod key_use;
 mod listener;
 mod resource;
+mod revocation;
 mod rewrite;
 mod route;
 mod rules;
@@ -44,6 +45,7 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
         servers: &servers, clients: &clients, upstreams: &upstreams, resources: &resources,
     };
     let routes = route::all(top, &tables);
+    let revocations = revocation::list(top, &servers);
     let listeners = listener::all(top);
     let admin = listener::admin(top);
     let log = top.section("log", top::log);
@@ -54,10 +56,14 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let realm = top::realm(top);
     let checked = check::together(&servers, &clients, &routes, &listeners);
     let addresses = resource::check_addresses(&resources);
+    let good_routes = routes.iter().flatten().flatten();
+    let doors = revocation::check_addresses(&servers, good_routes.map(route::Draft::place));
     let (servers, upstreams, clients) =
         (servers.into_all(), upstreams.into_all(), clients.into_all());
     checked?;
     addresses?;
+    doors?;
+    let revocations = revocations?;
     let resources = resources.into_all()?.into_iter().map(|one| one.settings).collect();
     let routes: Vec<_> =
         routes?.into_iter().map(|route| route?.into_route()).collect::<Result<_, _>>()?;
@@ -65,13 +71,18 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     Ok(Config {
         listeners,
         admin: admin?,
-        servers: check::with_kept_claims(servers?.into_iter().map(|one| one.settings), &routes),
+        servers: check::with_kept_claims(
+            servers?.into_iter().map(|one| one.settings),
+            &routes,
+            revocations.is_some(),
+        ),
         clients: clients?.into_iter().map(|one| one.settings).collect(),
         upstreams: upstreams?,
         resources,
         routes,
         log: log?,
         caches: caches?,
+        revocations,
         drain: drain?,
         workers: workers?,
         certificate_refresh: certificate_refresh?,

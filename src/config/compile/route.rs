@@ -42,6 +42,17 @@ struct Rest<'c> {
     upgrade: Option<Upgrade>,
 }
 
+impl<'c> Draft<'c> {
+    /// Its host where that is one alone, its path, and where that is written.
+    pub(super) fn place(&self) -> (Option<&str>, &str, &Spot<'c>) {
+        let host = match &self.host {
+            HostPattern::Exact(host) => Some(&**host),
+            HostPattern::Any | HostPattern::Wildcard(_) => None,
+        };
+        (host, self.path.as_str(), &self.at)
+    }
+}
+
 /// Every route; an `Err` inside is one that cannot even be found.
 pub(super) fn all<'c>(
     top: &mut Table<'c>,

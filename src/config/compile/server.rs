@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::client::cache_ttls;
-use super::{access, authentication, introspection};
+use super::{access, authentication, introspection, revocation};
 use crate::base::net::is_safe_endpoint;
 use crate::base::secret::Secret;
 use crate::config::context::Spot;
@@ -26,18 +26,20 @@ pub(super) struct Server<'c> {
     pub(super) settings: AuthorizationServer,
     pub(super) spot: Spot<'c>,
     pub(super) key_at: Option<Spot<'c>>,
+    /// Where it has doors to the revocation list.
+    pub(super) doors: revocation::Doors<'c>,
 }
 
 pub(super) fn read<'c>(name: &str, value: Value<'c>) -> Result<Server<'c>, Told> {
     let spot = value.spot().clone();
-    let (settings, key_at) = value.table(|table| server(name, table))?;
-    Ok(Server { settings, spot, key_at })
+    let (settings, key_at, doors) = value.table(|table| server(name, table))?;
+    Ok(Server { settings, spot, key_at, doors })
 }
 
 fn server<'c>(
     name: &str,
     table: &mut Table<'c>,
-) -> Result<(AuthorizationServer, Option<Spot<'c>>), Told> {
+) -> Result<(AuthorizationServer, Option<Spot<'c>>, revocation::Doors<'c>), Told> {
     let issuer = issuer(table);
     let audiences = table.or("audiences", Vec::new(), audiences);
     let audience_claim =
@@ -52,8 +54,10 @@ fn server<'c>(
     let endpoints = endpoints(table);
     let introspection = introspection::read(table);
     let basic = table.section("basic", basic);
+    let doors = revocation::doors(table);
     let (algorithms, shared_secret) = signing?;
     let introspection::Asking { endpoint, settings: introspection, key_at } = introspection?;
+    let (revocation, logout, doors) = doors?;
     let settings = AuthorizationServer {
         name: name.into(),
         issuer: issuer?,
@@ -71,8 +75,11 @@ fn server<'c>(
         introspection,
         basic: basic?,
         kept_claims: Vec::new(),
+        traced: false,
+        revocation,
+        logout,
     };
-    Ok((settings, key_at))
+    Ok((settings, key_at, doors))
 }
 
 fn issuer(table: &mut Table<'_>) -> Result<Issuer, Told> {

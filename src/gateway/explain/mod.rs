@@ -42,6 +42,7 @@ impl Gateway {
                 request.map(|request| Decided::Onward(Box::new(request)))
             }
             Ok(Decision::Answer(response)) => Ok(Decided::Answer(response.status())),
+            Ok(Decision::Door(door)) => Ok(Decided::Door(door.what())),
             Err(rejection) => Err(rejection),
         };
         Story { context: &context, asked: &asked, decided, steps: Vec::new() }.told()
@@ -51,6 +52,8 @@ impl Gateway {
 /// What the data path made of the request.
 enum Decided {
     Answer(StatusCode),
+    /// What stands there.
+    Door(String),
     Onward(Box<Request<Body>>),
 }
 
@@ -68,11 +71,12 @@ impl Story<'_> {
         self.steps();
         let sent = match &self.decided {
             Ok(Decided::Onward(request)) => Some(self.sent(request)),
-            Ok(Decided::Answer(_)) | Err(_) => None,
+            Ok(Decided::Answer(_) | Decided::Door(_)) | Err(_) => None,
         };
         let outcome = match &self.decided {
             Ok(Decided::Onward(_)) => Outcome::Allowed,
             Ok(Decided::Answer(status)) => Outcome::Answered { status: status.as_u16() },
+            Ok(Decided::Door(_)) => Outcome::Answered { status: StatusCode::OK.as_u16() },
             Err(rejection) => Outcome::of(rejection),
         };
         Explanation { steps: self.steps, outcome, sent }
@@ -136,6 +140,11 @@ impl Story<'_> {
         self.step(Mark::Yes, "request", form);
         if matches!(self.decided, Err(Rejection::Misdirected)) {
             self.refused_here("host");
+            return None;
+        }
+        if let Ok(Decided::Door(what)) = &self.decided {
+            let what = what.clone();
+            self.step(Mark::Yes, "answer", what);
             return None;
         }
         let snapshot: &Snapshot = self.context.snapshot;

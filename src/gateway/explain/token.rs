@@ -66,7 +66,12 @@ fn of_jwt(
             steps.push(Step { mark, what: name(check), detail });
             break;
         }
-        if check != Check::Introspection || is_asked_about {
+        let is_told = match check {
+            Check::Introspection => is_asked_about,
+            Check::Revocation => false, // where there is a list, who is on it hears of it
+            _ => true,
+        };
+        if is_told {
             steps.push(yes(name(check), said(jwt, check, now)));
         }
     }
@@ -101,6 +106,7 @@ const fn name(check: Check) -> &'static str {
         Check::Time => "time",
         Check::Binding => "binding",
         Check::Introspection => "introspection",
+        Check::Revocation => "revocation",
     }
 }
 
@@ -137,6 +143,7 @@ fn said(jwt: &JwtReading, check: Check, now: UnixSeconds) -> String {
             None => "it is bound to no key".to_owned(),
         },
         Check::Introspection => "the authorization server was asked too".to_owned(),
+        Check::Revocation => "by the revocation list".to_owned(),
     }
 }
 

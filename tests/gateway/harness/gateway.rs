@@ -110,6 +110,13 @@ impl Gateway {
         Request::new(admin, "GET", target).header("host", "localhost").send().await
     }
 
+    /// A POST of JSON at the admin listener, in the making.
+    pub fn admin_post(&self, target: &str, json: &serde_json::Value) -> Request {
+        let admin = self.admin.as_ref().expect("an [admin] table").parse().unwrap();
+        let request = Request::new(admin, "POST", target).header("host", "localhost");
+        request.header("content-type", "application/json").body(json.to_string())
+    }
+
     /// The sum of a metric over all its series that have these labels.
     pub async fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let text = self.admin("/metrics").await.text();
