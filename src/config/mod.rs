@@ -51,8 +51,8 @@ pub use problem::{Excerpt, Place, Problem, Problems, Severity};
 pub use renew::{Look, RenewError};
 pub use server::{
     AssertionAudience, AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes,
-    Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
-    JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
+    Client, ClientAuthentication, ClientAuthenticationMethod, ClientIdentity, Endpoints,
+    Introspect, Introspection, JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
 };
 pub use source::Source;
 pub use upgrade::Upgrade;

@@ -190,6 +190,9 @@ pub enum ClientAuthenticationMethod {
     SecretPost(Secret),
     /// `private_key_jwt` (RFC 7523).
     PrivateKeyJwt(AssertionKey),
+    /// `tls_client_auth` and `self_signed_tls_client_auth` (RFC 8705 §2): whom a certificate is
+    /// good for is the server's business, and we send the same.
+    Tls(ClientIdentity),
 }
 
 impl ClientAuthentication {
@@ -200,9 +203,33 @@ impl ClientAuthentication {
                 key.audience == AssertionAudience::TokenEndpoint
             }
             ClientAuthenticationMethod::SecretBasic(..)
-            | ClientAuthenticationMethod::SecretPost(_) => false,
+            | ClientAuthenticationMethod::SecretPost(_)
+            | ClientAuthenticationMethod::Tls(_) => false,
         }
     }
+
+    /// The certificate that it shows in the handshake, if that is how it proves who it is.
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        match &self.method {
+            ClientAuthenticationMethod::Tls(identity) => Some(identity),
+            ClientAuthenticationMethod::SecretBasic(..)
+            | ClientAuthenticationMethod::SecretPost(_)
+            | ClientAuthenticationMethod::PrivateKeyJwt(_) => None,
+        }
+    }
+}
+
+/// `certificate` and `client_key` of a client that authenticates by mutual TLS (RFC 8705 §2).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientIdentity {
+    /// The chain, our own certificate first.
+    pub certificate: Vec<CertificateDer<'static>>,
+    /// PEM; a pair with the certificate, which loading has tried.
+    pub key: Secret,
+    /// Where `certificate` was read.
+    pub certificate_file: PathBuf,
+    /// Where `client_key` was read; absent: the environment, which does not change.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The key of `private_key_jwt`.

@@ -49,6 +49,8 @@ pub(super) type CountedUpstream = (Arc<Upstream>, Arc<UpstreamMetrics>);
 pub enum BuildError {
     /// The client for an authorization server cannot be made.
     Outbound(Box<str>, OutboundError),
+    /// That of a client of ours, which shows a certificate, cannot be made.
+    Client(Box<str>, OutboundError),
     /// An upstream's TLS settings do not work.
     Upstream(Box<str>, UpstreamError),
     /// Two routes tie, by their indexes in the configuration.
@@ -61,6 +63,7 @@ impl std::fmt::Display for BuildError {
             Self::Outbound(server, error) => {
                 write!(formatter, "authorization_servers.{server}: {error}")
             }
+            Self::Client(client, error) => write!(formatter, "clients.{client}: {error}"),
             Self::Upstream(upstream, error) => write!(formatter, "upstreams.{upstream}: {error}"),
             Self::Conflict(first, second) => write!(formatter, "routes {first} and {second} tie"),
         }
@@ -108,7 +111,7 @@ impl Snapshot {
         );
         let mut building = Building { ground, config: &config, before, shared: &shared };
         let (servers, exchanges) = building.servers()?;
-        let clients = building.clients(&servers);
+        let clients = building.clients(&servers)?;
         let upstreams = building.upstreams()?;
         let realm = config.realm.clone();
         let table = table(&config.routes)?;
@@ -308,7 +311,7 @@ impl Building<'_> {
         Ok((server, Arc::new(exchange)))
     }
 
-    fn clients(&self, servers: &[Arc<Server>]) -> Vec<Arc<OwnClient>> {
+    fn clients(&self, servers: &[Arc<Server>]) -> Result<Vec<Arc<OwnClient>>, BuildError> {
         let client = |settings: &config::Client| {
             let server = servers.get(settings.server)?;
             let is_same = |client: &&Arc<OwnClient>| {
@@ -316,9 +319,11 @@ impl Building<'_> {
             };
             let kept =
                 self.before.and_then(|before| before.clients.iter().find(is_same).map(Arc::clone));
-            Some(kept.unwrap_or_else(|| {
-                OwnClient::start(settings.clone(), Arc::clone(server), self.shared)
-            }))
+            let client = match kept {
+                Some(kept) => Ok(kept),
+                None => OwnClient::start(settings.clone(), Arc::clone(server), self.shared),
+            };
+            Some(client.map_err(|error| BuildError::Client(settings.name.clone(), error)))
         };
         self.config.clients.iter().filter_map(client).collect()
     }

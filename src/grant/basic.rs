@@ -169,7 +169,7 @@ impl Inner {
         };
         let request = TokenRequest { client: &client, scopes: asked, resources: &[] };
         let sent = time::now();
-        match ask(&self.server, &request, sent).await {
+        match ask(&self.server, self.server.outbound(), &request, sent).await {
             Ok(answer) => self.keep_good(key, answer, credential, asked, sent),
             Err(failure) => Err(self.keep_bad(key, failure)),
         }

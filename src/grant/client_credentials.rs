@@ -26,6 +26,7 @@ use crate::base::random;
 use crate::base::time::{self, Now};
 use crate::config::{self, PartialScopes};
 use crate::oauth::ScopeSet;
+use crate::outbound::{OutboundClient, OutboundError};
 use crate::reject::{OutageCause, OwnClientCause, Rejection};
 use crate::telemetry::Metrics;
 use crate::verify::{IssuedFacts, Server, Shared};
@@ -34,6 +35,7 @@ use crate::verify::{IssuedFacts, Server, Shared};
 pub struct OwnClient {
     settings: config::Client,
     server: Arc<Server>,
+    outbound: OutboundClient,
     runtime: Handle,
     metrics: Arc<Metrics>,
     current: ArcSwapOption<OwnToken>,
@@ -69,8 +71,16 @@ impl Drop for OwnClient {
 
 impl OwnClient {
     /// Brings a client up; it asks for nothing before it is used.
-    pub fn start(settings: config::Client, server: Arc<Server>, shared: &Shared) -> Arc<Self> {
-        Arc::new(Self {
+    ///
+    /// # Errors
+    /// When its certificate cannot be used.
+    pub fn start(
+        settings: config::Client,
+        server: Arc<Server>,
+        shared: &Shared,
+    ) -> Result<Arc<Self>, OutboundError> {
+        Ok(Arc::new(Self {
+            outbound: server.outbound_for(&settings.authentication)?,
             settings,
             server,
             runtime: shared.runtime.clone(),
@@ -78,7 +88,7 @@ impl OwnClient {
             current: ArcSwapOption::empty(),
             last: Mutex::default(),
             flights: Flights::new(1),
-        })
+        }))
     }
 
     /// Its settings.
@@ -180,7 +190,7 @@ impl OwnClient {
             scopes: &self.settings.scopes,
             resources: &self.settings.resources,
         };
-        let answer = ask(&self.server, &request, sent).await;
+        let answer = ask(&self.server, &self.outbound, &request, sent).await;
         let outcome = match answer {
             Ok(answer) => self.weigh(answer, sent).await,
             Err(failure) => Err(Why::of(failure, self.settings.negative_cache_ttl)),
@@ -336,7 +346,7 @@ mod tests {
             partial_scopes: partial,
             ..fixture.client_settings()
         };
-        OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared)
+        OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared).unwrap()
     }
 
     fn refused(cause: OwnClientCause) -> Rejection {
@@ -363,7 +373,8 @@ mod tests {
         };
         settings.authentication.parameters.insert("audience".into(), "aud".into());
         settings.authentication.parameters.insert("scope".into(), "all".into());
-        let client = OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared);
+        let client =
+            OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared).unwrap();
         let token = client.token().await.unwrap();
         assert_eq!(token.authorization(), "Bearer t");
         assert_eq!(
@@ -399,7 +410,8 @@ mod tests {
             let fixture = Fixture::start_silenced_after(1, token_reply(more)).await;
             let settings =
                 config::Client { cache_ttl: Duration::from_secs(302), ..fixture.client_settings() };
-            let client = OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared);
+            let client =
+                OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared).unwrap();
             let now = time::now();
             client.token_at(now).await.unwrap();
             assert!(client.token_at(later(now, last_good)).await.is_ok(), "{more}");

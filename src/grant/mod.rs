@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use crate::base::time::{self, Now};
 use crate::config::ClientAuthentication;
 use crate::oauth::ScopeSet;
-use crate::outbound::{Answer, FormRequest, OutboundFailure};
+use crate::outbound::{Answer, FormRequest, OutboundClient, OutboundFailure};
 use crate::reject::OutageCause;
 use crate::telemetry::{CallOutcome, Endpoint};
 use crate::verify::Server;
@@ -65,11 +65,12 @@ impl TokenRequest<'_> {
 /// Asks the token endpoint of `server`, and counts the call. `sent` is when the request leaves.
 async fn ask(
     server: &Arc<Server>,
+    outbound: &OutboundClient,
     request: &TokenRequest<'_>,
     sent: Now,
 ) -> Result<TokenAnswer, TokenFailure> {
     // Without one the metadata is not here yet, or says that there is none.
-    let Some(endpoint) = server.token_endpoint() else {
+    let Some(endpoint) = server.token_endpoint_for(request.client) else {
         return Err(TokenFailure::Outage(OutageCause::Unreachable, None));
     };
     let form = FormRequest {
@@ -80,7 +81,7 @@ async fn ask(
         token_endpoint: Some(&endpoint),
         now: sent.unix,
     };
-    let called = server.outbound().post(form).await;
+    let called = outbound.post(form).await;
     let took = time::now().instant.saturating_duration_since(sent.instant);
     let (outcome, read) = judge(called);
     server.metrics().call(Endpoint::Token, outcome, took);

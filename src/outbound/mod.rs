@@ -40,12 +40,31 @@ pub struct OutboundClient {
 }
 
 impl OutboundClient {
-    /// Makes a client; opens no connection.
+    /// Makes a client that shows no certificate; opens no connection.
     ///
     /// # Errors
     /// When the CA or the proxy cannot be used.
     pub fn new(settings: &config::Outbound) -> Result<Self, OutboundError> {
-        let tls = tls::authorization_server_config(settings.ca.as_deref());
+        Self::made(settings, None)
+    }
+
+    /// Makes a client that shows this certificate to whoever asks for one (RFC 8705 §2). It has
+    /// connections of its own: what goes over them speaks for its owner.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when certificate and key cannot be used.
+    pub fn showing(
+        settings: &config::Outbound,
+        identity: &config::ClientIdentity,
+    ) -> Result<Self, OutboundError> {
+        Self::made(settings, Some(identity))
+    }
+
+    fn made(
+        settings: &config::Outbound,
+        identity: Option<&config::ClientIdentity>,
+    ) -> Result<Self, OutboundError> {
+        let tls = tls::authorization_server_config(settings.ca.as_deref(), identity);
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.map_err(OutboundError::Tls)?)
             .redirect(reqwest::redirect::Policy::none())

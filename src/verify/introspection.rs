@@ -46,7 +46,7 @@ pub(super) async fn ask(
     let audience = client.is_for_token_endpoint().then(|| server.token_endpoint()).flatten();
     let token_endpoint = audience.as_ref();
     let request = FormRequest { endpoint, parameters, client, issuer, token_endpoint, now };
-    let called = server.outbound().post(request).await;
+    let called = server.introspecting().post(request).await;
     let status = called.as_ref().ok().map(|answer| answer.status.as_u16());
     let outcome = match &called {
         Ok(answer) => read(answer.status, answer.retry_after, &answer.body),
