@@ -51,8 +51,9 @@ pub use problem::{Excerpt, Place, Problem, Problems, Severity};
 pub use renew::{Look, RenewError};
 pub use server::{
     AssertionAudience, AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes,
-    Client, ClientAuthentication, ClientAuthenticationMethod, ClientIdentity, Endpoints,
-    Introspect, Introspection, JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
+    Client, ClientAuthentication, ClientAuthenticationMethod, ClientIdentity, Endpoints, Exchange,
+    ExchangeGrant, Grant, Introspect, Introspection, JwksTimes, KeySource, OnUnavailable, Outbound,
+    PartialScopes, TokenExchange, TokenType,
 };
 pub use source::Source;
 pub use upgrade::Upgrade;
@@ -278,8 +279,12 @@ pub enum Forward {
     Token,
     /// Nothing.
     None,
-    /// The token of a client of ours: index into [`Config::clients`].
+    /// The token of a client of ours: index into [`Config::clients`], and that one has
+    /// [`Grant::ClientCredentials`].
     Client(usize),
+    /// What a client of ours is given for the caller's token: index into [`Config::clients`], and
+    /// that one has [`Grant::Exchange`].
+    Exchange(usize),
 }
 
 /// `[log]`.
@@ -311,6 +316,8 @@ pub struct Caches {
     pub negative: u64,
     /// Tokens obtained for callers' keys and secrets, good and bad each; default 10,000.
     pub basic: u64,
+    /// Tokens obtained for callers' tokens, good and bad each, of one client; default 10,000.
+    pub exchanged: u64,
 }
 
 /// `[drain]`.

@@ -255,7 +255,8 @@ pub enum AssertionAudience {
     TokenEndpoint,
 }
 
-/// `[clients.NAME]`: a client whose token the gateway fetches itself (RFC 6749 §4.4).
+/// `[clients.NAME]`: a client whose tokens the gateway fetches itself, for itself (RFC 6749 §4.4)
+/// or for callers' tokens (RFC 8693, RFC 7523).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Client {
     /// NAME: the label in metrics and logs.
@@ -274,6 +275,99 @@ pub struct Client {
     pub negative_cache_ttl: Duration,
     /// How long a token without `expires_in` is used; default 60 s.
     pub cache_ttl: Duration,
+    /// How it gets its tokens.
+    pub grant: Grant,
+    /// Whether tokens are renewed by refresh tokens, where the server gives them (RFC 6749 §6);
+    /// default no: they are dropped.
+    pub refresh_tokens: bool,
+}
+
+/// `grant` of a client: how it gets its tokens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Grant {
+    /// `client_credentials`: for itself (RFC 6749 §4.4).
+    ClientCredentials,
+    /// For a caller's token.
+    Exchange(Exchange),
+}
+
+impl Grant {
+    /// The client whose token says who acts.
+    pub fn actor(&self) -> Option<usize> {
+        match self {
+            Self::Exchange(Exchange { by: ExchangeGrant::TokenExchange(exchange), .. }) => {
+                exchange.actor
+            }
+            Self::Exchange(Exchange { by: ExchangeGrant::JwtBearer, .. })
+            | Self::ClientCredentials => None,
+        }
+    }
+
+    /// As it is written.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::Exchange(Exchange { by: ExchangeGrant::TokenExchange(_), .. }) => {
+                "token_exchange"
+            }
+            Self::Exchange(Exchange { by: ExchangeGrant::JwtBearer, .. }) => "jwt_bearer",
+        }
+    }
+}
+
+/// How callers' tokens become others.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exchange {
+    /// By which grant.
+    pub by: ExchangeGrant,
+    /// The longest that a token is used, whatever `expires_in` says: `cache_ttl` where it is
+    /// written, else a day; zero turns the cache off.
+    pub cap: Duration,
+}
+
+/// The grants that take a caller's token.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ExchangeGrant {
+    /// `token_exchange` (RFC 8693).
+    TokenExchange(TokenExchange),
+    /// `jwt_bearer` (RFC 7523 §2.1).
+    JwtBearer,
+}
+
+/// What a token exchange says beside the token (RFC 8693 §2.1).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TokenExchange {
+    /// What the caller's token is called; default `access_token`.
+    pub subject_token_type: TokenType,
+    /// What is asked for; absent: the server chooses.
+    pub requested_token_type: Option<TokenType>,
+    /// `audience`, one parameter each.
+    pub audiences: Vec<Box<str>>,
+    /// The client of ours whose token says who acts: index into [`Config::clients`], and that one
+    /// has [`Grant::ClientCredentials`].
+    pub actor: Option<usize>,
+}
+
+/// A token type identifier (RFC 8693 §3); the others are of tokens that open no API.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenType {
+    /// `access_token`.
+    AccessToken,
+    /// `jwt`.
+    Jwt,
+}
+
+impl TokenType {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::AccessToken, Self::Jwt];
+
+    /// The identifier.
+    pub const fn uri(self) -> &'static str {
+        match self {
+            Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
+            Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+        }
+    }
 }
 
 /// `partial_scopes`.

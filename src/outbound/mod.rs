@@ -29,7 +29,7 @@ use crate::config::{self, tls};
 pub use crate::base::net::is_safe_endpoint;
 pub use answer::{Answer, RETRY_AFTER_MAX};
 pub use failure::{OutboundError, OutboundFailure};
-pub use form::FormRequest;
+pub use form::{FormRequest, Tries};
 
 /// A pooled HTTP client with the settings of one authorization server. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -87,7 +87,7 @@ impl OutboundClient {
     /// # Errors
     /// When there is no answer. An answer of any status is none.
     pub async fn get(&self, uri: &Uri) -> Result<Answer, OutboundFailure> {
-        self.call(uri, || Ok(Message::default())).await
+        self.call(uri, Tries::Two, || Ok(Message::default())).await
     }
 
     /// Posts a form as a client that authenticates (RFC 6749 §3.2, RFC 7662 §2.1).
@@ -96,14 +96,14 @@ impl OutboundClient {
     /// When there is no answer. An answer of any status is none.
     pub async fn post(&self, request: FormRequest<'_>) -> Result<Answer, OutboundFailure> {
         // Made anew for each try: the `jti` of an assertion may be taken only once (RFC 7523 §3).
-        self.call(request.endpoint, || {
+        self.call(request.endpoint, request.tries, || {
             let form = form::encode(&request)?;
             Ok(Message { authorization: form.authorization, form: Some(form.body) })
         })
         .await
     }
 
-    async fn call<M>(&self, uri: &Uri, message: M) -> Result<Answer, OutboundFailure>
+    async fn call<M>(&self, uri: &Uri, tries: Tries, message: M) -> Result<Answer, OutboundFailure>
     where
         M: Fn() -> Result<Message, OutboundFailure>,
     {
@@ -114,7 +114,9 @@ impl OutboundClient {
         let url = url.map_err(|_| OutboundFailure::UnsafeEndpoint)?;
         let tries = async {
             match self.once(url.clone(), message()?).await {
-                Err(OutboundFailure::Interrupted) => self.once(url.clone(), message()?).await,
+                Err(OutboundFailure::Interrupted) if tries == Tries::Two => {
+                    self.once(url.clone(), message()?).await
+                }
                 outcome => outcome,
             }
         };

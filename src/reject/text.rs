@@ -314,6 +314,7 @@ impl InvalidToken {
             Self::Inactive => "token_inactive",
             Self::Bound => "token_bound",
             Self::Unjudgeable => "token_unjudgeable",
+            Self::NotExchanged => "token_not_exchanged",
         }
     }
 
@@ -333,7 +334,8 @@ impl InvalidToken {
             | Self::Audience
             | Self::Inactive
             | Self::Bound
-            | Self::Unjudgeable => self.reason(),
+            | Self::Unjudgeable
+            | Self::NotExchanged => self.reason(),
         }
     }
 
@@ -355,6 +357,7 @@ impl InvalidToken {
             Self::Inactive => "the token is not active",
             Self::Bound => "the token is bound to a key that was not proven",
             Self::Unjudgeable => "a token of this kind cannot be checked here",
+            Self::NotExchanged => "the authorization server does not take the token any more",
         }
     }
 
@@ -390,6 +393,10 @@ impl InvalidToken {
             Self::Unjudgeable => {
                 "A token of this kind cannot be checked here. Most likely this API takes signed \
                  JWT access tokens, and this is none."
+            }
+            Self::NotExchanged => {
+                "The authorization server gives nothing for this token, which the API needs: its \
+                 session may have ended. Ask it for a new one."
             }
         }
     }

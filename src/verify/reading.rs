@@ -80,7 +80,7 @@ impl Check {
     ];
 
     /// Which check a readable JWT failed that was refused for `why`. `None`: not one of these but
-    /// the route's own look at `aud`, before which all of these held.
+    /// what comes after it: the route's own look at `aud`, or an exchange.
     pub const fn failed(why: InvalidToken) -> Option<Self> {
         match why {
             InvalidToken::Issuer | InvalidToken::Unjudgeable => Some(Self::Issuer),
@@ -92,7 +92,8 @@ impl Check {
             InvalidToken::Expired | InvalidToken::NotYetValid => Some(Self::Time),
             InvalidToken::Bound => Some(Self::Binding),
             InvalidToken::Inactive => Some(Self::Introspection),
-            InvalidToken::Audience => None,
+            // It comes after the route's own rules.
+            InvalidToken::Audience | InvalidToken::NotExchanged => None,
         }
     }
 }

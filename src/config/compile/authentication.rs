@@ -252,14 +252,21 @@ const SIGNS: [(SignatureAlgorithm, jsonwebtoken::Algorithm); 9] = [
 ];
 
 /// RFC 6749 §3.2: no parameter is sent twice.
-const OURS: [&str; 9] = [
+const OURS: [&str; 16] = [
+    "actor_token",
+    "actor_token_type",
+    "assertion",
     "client_assertion",
     "client_assertion_type",
     "client_id",
     "client_secret",
     "grant_type",
+    "refresh_token",
+    "requested_token_type",
     "resource",
     "scope",
+    "subject_token",
+    "subject_token_type",
     "token",
     "token_type_hint",
 ];
