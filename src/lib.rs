@@ -18,8 +18,8 @@
 //! # Invariants
 //! Each has a test of its number in `tests/gateway/invariants.rs`.
 //! 1. No upstream call without a [`policy::Permit`], and only `policy` makes one.
-//! 2. A raw token lives from `credential` to `verify` and in the forwarded header; everywhere else
-//!    there is only its digest.
+//! 2. A raw token lives from `credential` to `verify`, in the forwarded header, and in `grant` while
+//!    it is exchanged for another; everywhere else there is only its digest.
 //! 3. A cached verdict never outlives `exp`, its key, its verifier's settings, a revocation, or the
 //!    operator's cap.
 //! 4. A verdict is about the token alone: what a route requires is decided for every request.

@@ -90,6 +90,9 @@ fn read_caches(gateway: &Gateway) {
     metrics.cache_entries("negative", caches.negative.entries);
     metrics.cache_entries("basic", issued);
     metrics.cache_entries("basic_negative", refused);
+    let (exchanged, refused) = snapshot.exchanged_entries();
+    metrics.cache_entries("exchanged", exchanged);
+    metrics.cache_entries("exchanged_negative", refused);
 }
 
 fn read_members(gateway: &Gateway) {

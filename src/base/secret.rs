@@ -17,6 +17,12 @@ impl Secret {
         Self(Zeroizing::new(text.into()))
     }
 
+    /// What stands in a file: one line end at its end does not belong to the secret.
+    pub fn of_file(text: &str) -> Self {
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        Self::new(text.strip_suffix('\r').unwrap_or(text))
+    }
+
     /// The secret itself, for the one place that must send it or compute with it.
     pub fn expose(&self) -> &str {
         &self.0
@@ -88,9 +94,8 @@ impl SecretSource {
                     .map_err(|error| SecretError::FileUnreadable(path, error))?
             }
         };
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() { Err(SecretError::Empty) } else { Ok(Secret::new(text)) }
+        let secret = Secret::of_file(&text);
+        if secret.expose().is_empty() { Err(SecretError::Empty) } else { Ok(secret) }
     }
 }
 

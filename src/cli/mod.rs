@@ -13,6 +13,7 @@ mod explain;
 mod load;
 mod offline;
 mod online;
+mod online_client;
 mod probe;
 mod token;
 

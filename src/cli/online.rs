@@ -1,8 +1,8 @@
 //! `check --online`: whether what a configuration points to is there, and is what it should be.
 //!
 //! Everything goes the way it will go when the gateway runs: the same client, CA, proxy and
-//! time-outs. The gateway's own client authenticates at introspection, so that a wrong secret
-//! shows here and not with the first caller.
+//! time-outs. The gateway's own clients authenticate, so that a wrong secret shows here and not with
+//! the first caller.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,11 +11,11 @@ use futures_util::future::join_all;
 use http::{StatusCode, Uri};
 use serde_json::Value;
 
-use super::probe;
+use super::{online_client, probe};
 use crate::base::time;
-use crate::config::{AuthorizationServer, Config, Introspection, KeySource};
+use crate::config::{self, AuthorizationServer, Config, Introspection, KeySource};
 use crate::oauth::{Claims, Issuer};
-use crate::outbound::{Answer, FormRequest, OutboundClient};
+use crate::outbound::{Answer, FormRequest, OutboundClient, Tries};
 use crate::verify::metadata_addresses;
 
 /// What was found about one thing: what it is, and a word about it, good or bad.
@@ -40,7 +40,10 @@ impl fmt::Display for Finding {
 /// Looks at everything at once; the order is that of the configuration.
 pub(super) async fn findings(config: &Config) -> Vec<Finding> {
     let servers = config.servers.iter().enumerate();
-    let servers = servers.map(|(index, server)| of_server(server, needs(config, index)));
+    let servers = servers.map(|(index, server)| {
+        let clients = config.clients.iter().filter(|client| client.server == index).collect();
+        of_server(server, needs(config, index), clients)
+    });
     let upstreams = config.upstreams.iter().flat_map(|upstream| {
         upstream.endpoints.iter().map(move |endpoint| async move {
             Finding {
@@ -66,7 +69,11 @@ fn needs(config: &Config, server: usize) -> TokenEndpoint {
     if of_client || of_route { TokenEndpoint::Needed } else { TokenEndpoint::Unused }
 }
 
-async fn of_server(server: &AuthorizationServer, token: TokenEndpoint) -> Vec<Finding> {
+async fn of_server(
+    server: &AuthorizationServer,
+    token: TokenEndpoint,
+    clients: Vec<&config::Client>,
+) -> Vec<Finding> {
     let mut found = Found { server, findings: Vec::new() };
     let client = match OutboundClient::new(&server.outbound) {
         Ok(client) => client,
@@ -95,12 +102,33 @@ async fn of_server(server: &AuthorizationServer, token: TokenEndpoint) -> Vec<Fi
         KeySource::Discovery => found.keys(&client, endpoint(&None, "jwks_uri")).await,
     }
     if let Some(introspection) = &server.introspection {
-        let uri = endpoint(&endpoints.introspection, "introspection_endpoint");
+        let alias = online_client::alias(
+            &introspection.client,
+            metadata.as_ref().filter(|_| endpoints.introspection.is_none()),
+            "introspection_endpoint",
+        );
+        let uri = alias.or_else(|| endpoint(&endpoints.introspection, "introspection_endpoint"));
         let audience = endpoint(&endpoints.token, "token_endpoint");
-        found.introspection(&client, introspection, uri, audience).await;
+        match online_client::showing(server, &introspection.client, &client) {
+            Ok(client) => found.introspection(&client, introspection, uri, audience).await,
+            Err(error) => found.add("introspection", Err(error)),
+        }
     }
-    if token == TokenEndpoint::Needed {
-        found.token_endpoint(&client, endpoint(&endpoints.token, "token_endpoint")).await;
+    let uri = endpoint(&endpoints.token, "token_endpoint");
+    for one in &clients {
+        let metadata = metadata.as_ref();
+        let aliases = metadata.filter(|_| endpoints.token.is_none());
+        let alias = online_client::alias(&one.authentication, aliases, "token_endpoint");
+        let uri = alias.as_ref().or(uri.as_ref());
+        let (what, outcome) = online_client::token_endpoint(server, one, (&client, uri)).await;
+        found.add(&what, outcome);
+        if let Some((what, outcome)) = online_client::grant(one, metadata) {
+            found.add(&what, outcome);
+        }
+    }
+    // Where a client asks, that tells it already.
+    if token == TokenEndpoint::Needed && clients.is_empty() {
+        found.token_endpoint(&client, uri).await;
     }
     found.findings
 }
@@ -155,6 +183,7 @@ impl Found<'_> {
             issuer: &self.server.issuer,
             token_endpoint: token_endpoint.as_ref(),
             now: time::now().unix,
+            tries: Tries::Two,
         };
         let answer = client.post(request).await.map_err(|failure| failure.to_string());
         let outcome = answer.and_then(|answer| introspected(&answer));
@@ -245,7 +274,7 @@ fn answers(status: StatusCode) -> Result<String, String> {
     Ok("it answers".to_owned())
 }
 
-const NOT_NAMED: &str =
+pub(super) const NOT_NAMED: &str =
     "its address is not known: the configuration does not name it, nor metadata";
 
 #[cfg(test)]

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
 use super::{MISTAKE, NO, complain, offline, say};
-use crate::config::{self, PartialScopes};
+use crate::config::{self, Grant, PartialScopes};
+use crate::grant::{Client, OwnClient, OwnToken};
 use crate::oauth::{Scope, ScopeSet};
 use crate::reject::{OwnClientCause, Rejection};
 
@@ -18,6 +20,9 @@ pub(super) struct TokenArguments {
     /// Which [clients.NAME]
     #[arg(long, value_name = "NAME")]
     client: String,
+    /// Spend the refresh token that comes with it, and print the new token below the first one
+    #[arg(long)]
+    refresh: bool,
     /// A scope to ask for, in place of those of the configuration; may be given several times
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
@@ -42,6 +47,14 @@ fn asked(arguments: &TokenArguments) -> Result<ExitCode, String> {
     if !arguments.scopes.is_empty() {
         settings.scopes = arguments.scopes.iter().collect();
     }
+    if settings.grant != Grant::ClientCredentials {
+        return Err(format!(
+            "the client {:?} has no token of its own: its grant is {}, and it exchanges callers'",
+            arguments.client,
+            settings.grant.name()
+        ));
+    }
+    settings.refresh_tokens |= arguments.refresh;
     // What is missing is told here; a token is shown all the same.
     let partial = std::mem::replace(&mut settings.partial_scopes, PartialScopes::Allow);
     let wanted = settings.clone();
@@ -49,16 +62,22 @@ fn asked(arguments: &TokenArguments) -> Result<ExitCode, String> {
     let outcome = runtime.block_on(async {
         offline::known(&gateway).await;
         let snapshot = gateway.snapshot();
-        match snapshot.clients().iter().find(|client| client.settings() == &wanted) {
-            Some(client) => client.token().await,
-            None => Err(Rejection::RouteUnknown),
+        let mut clients = snapshot.clients().iter();
+        match clients.find(|client| client.settings() == &wanted) {
+            Some(Client::Own(client)) => {
+                let token = client.token().await?;
+                say(&token.expose());
+                let first = told(&wanted, token.granted(), partial);
+                match arguments.refresh {
+                    true => Ok(first.and(refreshed(client, &token, (&wanted, partial)).await?)),
+                    false => Ok(first),
+                }
+            }
+            Some(Client::Exchange(_)) | None => Err(Rejection::RouteUnknown),
         }
     });
     Ok(match outcome {
-        Ok(token) => {
-            say(&token.expose());
-            told(&wanted, token.granted(), partial)
-        }
+        Ok(answer) => answer.code(),
         Err(Rejection::OwnClientRefused(failure)) => {
             complain(&format_args!("no token: {}", refused(&failure.cause)));
             ExitCode::from(NO)
@@ -74,8 +93,47 @@ fn asked(arguments: &TokenArguments) -> Result<ExitCode, String> {
     })
 }
 
+/// Spends the refresh token, and prints what it gave.
+async fn refreshed(
+    client: &Arc<OwnClient>,
+    token: &Arc<OwnToken>,
+    (settings, partial): (&config::Client, PartialScopes),
+) -> Result<Answer, Rejection> {
+    match client.refreshed(token).await? {
+        Some(token) => {
+            complain(&"refreshed (RFC 6749 section 6)");
+            say(&token.expose());
+            Ok(told(settings, token.granted(), partial))
+        }
+        None => {
+            complain(&"not refreshed: the authorization server gave no refresh token");
+            Ok(Answer::No)
+        }
+    }
+}
+
+/// What the user asked, answered.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Answer {
+    Yes,
+    No,
+}
+
+impl Answer {
+    fn and(self, other: Self) -> Self {
+        if self == Self::Yes { other } else { self }
+    }
+
+    fn code(self) -> ExitCode {
+        match self {
+            Self::Yes => ExitCode::SUCCESS,
+            Self::No => ExitCode::from(NO),
+        }
+    }
+}
+
 /// Says what was granted, beside the token.
-fn told(client: &config::Client, granted: &ScopeSet, partial: PartialScopes) -> ExitCode {
+fn told(client: &config::Client, granted: &ScopeSet, partial: PartialScopes) -> Answer {
     let listed = |scopes: &ScopeSet| match scopes.is_empty() {
         true => "none".to_owned(),
         false => scopes.to_string(),
@@ -85,12 +143,12 @@ fn told(client: &config::Client, granted: &ScopeSet, partial: PartialScopes) -> 
     complain(&format_args!("granted:   {}", listed(granted)));
     complain(&format_args!("missing:   {}", listed(&missing)));
     if missing.is_empty() || partial == PartialScopes::Allow {
-        return ExitCode::SUCCESS;
+        return Answer::Yes;
     }
     complain(
         &"The gateway refuses such a token: partial_scopes = \"refuse\" (RFC 6749 section 3.3).",
     );
-    ExitCode::from(NO)
+    Answer::No
 }
 
 fn refused(cause: &OwnClientCause) -> String {
@@ -114,10 +172,11 @@ fn unknown(name: &str, known: &[String]) -> String {
 pub(super) const TOKEN_EXAMPLE: &str = "\
 Examples:
   scopegate token --config gateway.toml --client reports
+  scopegate token --config gateway.toml --client reports --refresh
   curl https://api.example.com/ -H \"Authorization: Bearer $(scopegate token --client reports)\"
 
 The token goes to standard output, alone; the scopes asked for, granted and missing go to
-standard error.
+standard error. With --refresh the token that came of the refresh token goes below it.
 
-Exit codes: 0 a token, 1 refused, or scopes are missing and partial_scopes = \"refuse\", 2 the
-authorization server cannot be asked, or a mistake in configuration or arguments.";
+Exit codes: 0 a token, 1 refused, no refresh token for --refresh, or scopes are missing and
+partial_scopes = \"refuse\", 2 the authorization server cannot be asked, or a mistake in configuration or arguments.";

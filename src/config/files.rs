@@ -15,6 +15,11 @@ use crate::base::secret::{Secret, SecretSource};
 
 /// `{ env = "NAME" }` or `{ file = "path" }`, read.
 pub(super) fn secret(value: Value<'_>) -> Result<Secret, Told> {
+    secret_and_file(value).map(|(secret, _)| secret)
+}
+
+/// As [`secret`], with the file that it was read from, if it was one.
+pub(super) fn secret_and_file(value: Value<'_>) -> Result<(Secret, Option<PathBuf>), Told> {
     let spot = value.spot().clone();
     let value = value.known_as("SECRET");
     if value.form(&[Form::Table]).is_none() {
@@ -30,9 +35,14 @@ pub(super) fn secret(value: Value<'_>) -> Result<Secret, Told> {
         (None, Some(path)) => SecretSource::File(path.into()),
         _ => return Err(spot.wrong("a secret is read from one place", SECRET)),
     };
-    source.read(spot.folder()).map_err(|error| {
+    let secret = source.read(spot.folder()).map_err(|error| {
         spot.wrong(error, "set the variable, or name a file that can be read and is not empty")
-    })
+    })?;
+    let file = match &source {
+        SecretSource::Env(_) => None,
+        SecretSource::File(path) => Some(spot.folder().join(path)),
+    };
+    Ok((secret, file))
 }
 
 /// The content of a file that the configuration names.

@@ -53,8 +53,9 @@ pub use renew::{Look, RenewError};
 pub use revocations::Revocations;
 pub use server::{
     AssertionAudience, AssertionKey, AuthorizationServer, BackchannelLogout, Basic, BasicEncoding,
-    BasicScopes, Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect,
-    Introspection, JwksTimes, KeySource, OnUnavailable, Outbound, OwnEndpoint, PartialScopes,
+    BasicScopes, Client, ClientAuthentication, ClientAuthenticationMethod, ClientIdentity,
+    Endpoints, Exchange, ExchangeGrant, Grant, Introspect, Introspection, JwksTimes, KeySource,
+    OnUnavailable, Outbound, OwnEndpoint, PartialScopes, TokenExchange, TokenType,
 };
 pub use source::Source;
 pub use upgrade::Upgrade;
@@ -285,8 +286,12 @@ pub enum Forward {
     Token,
     /// Nothing.
     None,
-    /// The token of a client of ours: index into [`Config::clients`].
+    /// The token of a client of ours: index into [`Config::clients`], and that one has
+    /// [`Grant::ClientCredentials`].
     Client(usize),
+    /// What a client of ours is given for the caller's token: index into [`Config::clients`], and
+    /// that one has [`Grant::Exchange`].
+    Exchange(usize),
 }
 
 /// `[log]`.
@@ -318,6 +323,8 @@ pub struct Caches {
     pub negative: u64,
     /// Tokens obtained for callers' keys and secrets, good and bad each; default 10,000.
     pub basic: u64,
+    /// Tokens obtained for callers' tokens, good and bad each, of one client; default 10,000.
+    pub exchanged: u64,
 }
 
 /// `[drain]`.

@@ -13,7 +13,8 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 use super::source::read_bounded;
-use super::{CertificatePair, ListenerTls, Outbound, UpstreamTls};
+use super::tls::{TlsError, check_identity};
+use super::{CertificatePair, ClientIdentity, ListenerTls, Outbound, UpstreamTls};
 use crate::base::digest::Digest;
 use crate::base::secret::Secret;
 
@@ -29,6 +30,8 @@ pub enum RenewError {
     NoCertificate(PathBuf),
     /// There is no private key in it.
     NoKey(PathBuf),
+    /// Certificate and key of a client cannot be used together.
+    NoPair(TlsError),
 }
 
 impl fmt::Display for RenewError {
@@ -41,6 +44,7 @@ impl fmt::Display for RenewError {
                 write!(formatter, "there is no certificate in {}", file.display())
             }
             Self::NoKey(file) => write!(formatter, "there is no private key in {}", file.display()),
+            Self::NoPair(error) => error.fmt(formatter),
         }
     }
 }
@@ -139,6 +143,26 @@ impl UpstreamTls {
             .as_ref()
             .map(|(certificate, key)| Ok((look.certificates(certificate)?, look.key(key)?)));
         Ok(Self { ca, identity: identity.transpose()?, ..self.clone() })
+    }
+}
+
+impl ClientIdentity {
+    /// The files that it was read from.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        [&self.certificate_file].into_iter().chain(&self.key_file).map(PathBuf::as_path)
+    }
+
+    /// As [`ListenerTls::renewed`]; a pair that does not belong together is a mistake here.
+    ///
+    /// # Errors
+    /// As there, and for such a pair.
+    pub fn renewed(&self, look: &Look) -> Result<Self, RenewError> {
+        let certificate = look.certificates(&self.certificate_file)?;
+        let key = self.key_file.as_deref().map(|file| look.key(file)).transpose()?;
+        // As the configuration reads it, so that an equal one is equal.
+        let key = key.map_or_else(|| self.key.clone(), |key| Secret::of_file(key.expose()));
+        check_identity(&certificate, &key).map_err(RenewError::NoPair)?;
+        Ok(Self { certificate, key, ..self.clone() })
     }
 }
 

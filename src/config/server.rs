@@ -216,6 +216,9 @@ pub enum ClientAuthenticationMethod {
     SecretPost(Secret),
     /// `private_key_jwt` (RFC 7523).
     PrivateKeyJwt(AssertionKey),
+    /// `tls_client_auth` and `self_signed_tls_client_auth` (RFC 8705 §2): whom a certificate is
+    /// good for is the server's business, and we send the same.
+    Tls(ClientIdentity),
 }
 
 impl ClientAuthentication {
@@ -226,9 +229,33 @@ impl ClientAuthentication {
                 key.audience == AssertionAudience::TokenEndpoint
             }
             ClientAuthenticationMethod::SecretBasic(..)
-            | ClientAuthenticationMethod::SecretPost(_) => false,
+            | ClientAuthenticationMethod::SecretPost(_)
+            | ClientAuthenticationMethod::Tls(_) => false,
         }
     }
+
+    /// The certificate that it shows in the handshake, if that is how it proves who it is.
+    pub fn identity(&self) -> Option<&ClientIdentity> {
+        match &self.method {
+            ClientAuthenticationMethod::Tls(identity) => Some(identity),
+            ClientAuthenticationMethod::SecretBasic(..)
+            | ClientAuthenticationMethod::SecretPost(_)
+            | ClientAuthenticationMethod::PrivateKeyJwt(_) => None,
+        }
+    }
+}
+
+/// `certificate` and `client_key` of a client that authenticates by mutual TLS (RFC 8705 §2).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClientIdentity {
+    /// The chain, our own certificate first.
+    pub certificate: Vec<CertificateDer<'static>>,
+    /// PEM; a pair with the certificate, which loading has tried.
+    pub key: Secret,
+    /// Where `certificate` was read.
+    pub certificate_file: PathBuf,
+    /// Where `client_key` was read; absent: the environment, which does not change.
+    pub key_file: Option<PathBuf>,
 }
 
 /// The key of `private_key_jwt`.
@@ -254,7 +281,8 @@ pub enum AssertionAudience {
     TokenEndpoint,
 }
 
-/// `[clients.NAME]`: a client whose token the gateway fetches itself (RFC 6749 §4.4).
+/// `[clients.NAME]`: a client whose tokens the gateway fetches itself, for itself (RFC 6749 §4.4)
+/// or for callers' tokens (RFC 8693, RFC 7523).
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Client {
     /// NAME: the label in metrics and logs.
@@ -273,6 +301,99 @@ pub struct Client {
     pub negative_cache_ttl: Duration,
     /// How long a token without `expires_in` is used; default 60 s.
     pub cache_ttl: Duration,
+    /// How it gets its tokens.
+    pub grant: Grant,
+    /// Whether tokens are renewed by refresh tokens, where the server gives them (RFC 6749 §6);
+    /// default no: they are dropped.
+    pub refresh_tokens: bool,
+}
+
+/// `grant` of a client: how it gets its tokens.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Grant {
+    /// `client_credentials`: for itself (RFC 6749 §4.4).
+    ClientCredentials,
+    /// For a caller's token.
+    Exchange(Exchange),
+}
+
+impl Grant {
+    /// The client whose token says who acts.
+    pub fn actor(&self) -> Option<usize> {
+        match self {
+            Self::Exchange(Exchange { by: ExchangeGrant::TokenExchange(exchange), .. }) => {
+                exchange.actor
+            }
+            Self::Exchange(Exchange { by: ExchangeGrant::JwtBearer, .. })
+            | Self::ClientCredentials => None,
+        }
+    }
+
+    /// As it is written.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::ClientCredentials => "client_credentials",
+            Self::Exchange(Exchange { by: ExchangeGrant::TokenExchange(_), .. }) => {
+                "token_exchange"
+            }
+            Self::Exchange(Exchange { by: ExchangeGrant::JwtBearer, .. }) => "jwt_bearer",
+        }
+    }
+}
+
+/// How callers' tokens become others.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exchange {
+    /// By which grant.
+    pub by: ExchangeGrant,
+    /// The longest that a token is used, whatever `expires_in` says: `cache_ttl` where it is
+    /// written, else a day; zero turns the cache off.
+    pub cap: Duration,
+}
+
+/// The grants that take a caller's token.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ExchangeGrant {
+    /// `token_exchange` (RFC 8693).
+    TokenExchange(TokenExchange),
+    /// `jwt_bearer` (RFC 7523 §2.1).
+    JwtBearer,
+}
+
+/// What a token exchange says beside the token (RFC 8693 §2.1).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TokenExchange {
+    /// What the caller's token is called; default `access_token`.
+    pub subject_token_type: TokenType,
+    /// What is asked for; absent: the server chooses.
+    pub requested_token_type: Option<TokenType>,
+    /// `audience`, one parameter each.
+    pub audiences: Vec<Box<str>>,
+    /// The client of ours whose token says who acts: index into [`Config::clients`], and that one
+    /// has [`Grant::ClientCredentials`].
+    pub actor: Option<usize>,
+}
+
+/// A token type identifier (RFC 8693 §3); the others are of tokens that open no API.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TokenType {
+    /// `access_token`.
+    AccessToken,
+    /// `jwt`.
+    Jwt,
+}
+
+impl TokenType {
+    /// All that there are.
+    pub const ALL: [Self; 2] = [Self::AccessToken, Self::Jwt];
+
+    /// The identifier.
+    pub const fn uri(self) -> &'static str {
+        match self {
+            Self::AccessToken => "urn:ietf:params:oauth:token-type:access_token",
+            Self::Jwt => "urn:ietf:params:oauth:token-type:jwt",
+        }
+    }
 }
 
 /// `partial_scopes`.

@@ -18,7 +18,7 @@ use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 use super::certificates::{Certificates, PairError};
-use super::{EndpointAddress, ListenerTls, UpstreamTls};
+use super::{ClientIdentity, EndpointAddress, ListenerTls, UpstreamTls};
 use crate::base::secret::Secret;
 
 /// Why there are no TLS settings.
@@ -157,24 +157,23 @@ pub fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, TlsError> {
     let builder = trusting(roots)?;
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
-        Some((certificate, key)) => builder
-            .with_client_auth_cert(certificate.clone(), private_key(key)?)
-            .map_err(TlsError::Unusable)?,
+        Some((certificate, key)) => with_identity(builder, certificate, key)?,
     };
     config.alpn_protocols = alpn();
     Ok(config)
 }
 
 /// Settings towards an authorization server: its own CA where one is configured and then no other,
-/// else the system's.
+/// else the system's; and the certificate of a client of ours that authenticates by it (RFC 8705 §2).
 ///
 /// A system without CA certificates is no error here: no https server is trusted then, which is
 /// the safe reading, and one on loopback needs none.
 ///
 /// # Errors
-/// When the CA cannot be used.
+/// When the CA cannot be used, or certificate and key of the client cannot.
 pub fn authorization_server_config(
     ca: Option<&[CertificateDer<'static>]>,
+    identity: Option<&ClientIdentity>,
 ) -> Result<ClientConfig, TlsError> {
     let roots = match ca {
         Some(ca) => roots(ca)?,
@@ -183,9 +182,30 @@ pub fn authorization_server_config(
     if roots.is_empty() {
         tracing::warn!("no CA certificates found on this system, https servers are not trusted");
     }
-    let mut config = trusting(roots)?.with_no_client_auth();
+    let builder = trusting(roots)?;
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(identity) => with_identity(builder, &identity.certificate, &identity.key)?,
+    };
     config.alpn_protocols = alpn();
     Ok(config)
+}
+
+/// Whether certificate and key of a client of ours can be used, and belong together.
+pub(super) fn check_identity(
+    certificate: &[CertificateDer<'static>],
+    key: &Secret,
+) -> Result<(), TlsError> {
+    with_identity(trusting(RootCertStore::empty())?, certificate, key).map(drop)
+}
+
+fn with_identity(
+    builder: ConfigBuilder<ClientConfig, WantsClientCert>,
+    certificate: &[CertificateDer<'static>],
+    key: &Secret,
+) -> Result<ClientConfig, TlsError> {
+    let key = private_key(key)?;
+    builder.with_client_auth_cert(certificate.to_vec(), key).map_err(TlsError::Unusable)
 }
 
 /// The name that an endpoint's certificate must have: the one configured, else that of its host.

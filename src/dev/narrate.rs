@@ -189,6 +189,7 @@ fn token(reason: &str) -> Option<&'static str> {
         "token_revoked" => "somebody has revoked this token",
         "token_bound" => "the token is bound to a key that was not shown",
         "token_unjudgeable" => "nobody here can judge such a token",
+        "token_not_exchanged" => "the authorization server gives no other token for it",
         _ => return None,
     })
 }
@@ -321,6 +322,7 @@ mod tests {
             [T::NotAccessToken, T::Issuer, T::KeyUnknown, T::Signature].map(R::TokenInvalid),
         );
         all.extend([T::Expired, T::NotYetValid, T::Audience, T::Inactive].map(R::TokenInvalid));
+        all.push(R::TokenInvalid(T::NotExchanged));
         all.extend([T::Revoked, T::Bound, T::Unjudgeable].map(R::TokenInvalid));
         all.extend(
             [O::Unreachable, O::TimedOut, O::Status, O::Unusable, O::OurClientRefused]

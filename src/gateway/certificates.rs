@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use crate::base::certificate::not_after;
 use crate::base::time::UnixSeconds;
-use crate::config::{ListenerTls, UpstreamTls};
+use crate::config::{ClientIdentity, ListenerTls, UpstreamTls};
 
 /// The certificates of a listener, or ours at an upstream; none where there is only a CA.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CertificateStatus {
-    /// `listeners.ADDRESS`, `upstreams.NAME` or `authorization_servers.NAME`.
+    /// `listeners.ADDRESS`, `upstreams.NAME`, `authorization_servers.NAME`, that with
+    /// `.introspection`, or `clients.NAME`.
     pub used_by: String,
     /// When the files were read that are in use.
     pub read_at: UnixSeconds,
@@ -36,6 +37,14 @@ impl CertificateStatus {
             (files.0.clone(), own.and_then(|own| not_after(own)))
         });
         Self { used_by, read_at, certificates: certificates.collect(), refused: None }
+    }
+
+    /// Of a client of ours at an authorization server.
+    pub fn of_client(used_by: String, identity: &ClientIdentity, read_at: UnixSeconds) -> Self {
+        let own = identity.certificate.first();
+        let end = own.and_then(|own| not_after(own));
+        let certificates = vec![(identity.certificate_file.clone(), end)];
+        Self { used_by, read_at, certificates, refused: None }
     }
 
     /// Of an authorization server: we show it none.

@@ -10,9 +10,12 @@ use hyper::body::Incoming;
 use super::context::{Context, REQUEST_ID};
 use super::entry::Entry;
 use super::route::{Forwarding, Route, Terms};
+use crate::base::time::Now;
 use crate::body::{Body, BodyError, RequestFault, RequestLimits};
-use crate::grant::{OwnClient, OwnToken};
+use crate::credential::{self, Credential};
+use crate::grant::{ExchangeClient, OwnToken, Subject};
 use crate::headers;
+use crate::oauth::RawToken;
 use crate::policy::Permit;
 use crate::reject::{
     AnswerForm, Bound, InvalidToken, MalformedRequest, Rejection, UpstreamFailure,
@@ -88,11 +91,47 @@ pub(super) struct Departure<'a> {
     pub(super) permit: Permit,
     /// In place of the caller's `Authorization`: what its key and secret were exchanged for.
     pub(super) exchanged: Option<HeaderValue>,
-    /// The token of our own client that takes its place, and whose it is.
-    pub(super) own: Option<(&'a Arc<OwnClient>, Arc<OwnToken>)>,
+    /// The token of a client of ours that takes its place; whose it is, the route says.
+    pub(super) own: Option<Arc<OwnToken>>,
 }
 
 impl Departure<'_> {
+    /// Gets what this request takes along in place of the caller's token, where the route
+    /// exchanges that. Not a part of the decision: who has it explained exchanges nothing.
+    ///
+    /// # Errors
+    /// Where there is none: 401, 502 or 503. Nothing else goes in its place.
+    pub(super) async fn exchange(
+        &mut self,
+        client: &Arc<ExchangeClient>,
+        parts: &request::Parts,
+        now: Now,
+    ) -> Result<(), Rejection> {
+        let subject = self.subject(parts).ok_or(Rejection::CredentialMissing)?;
+        let token = match client.held(&subject, now) {
+            Some(token) => token,
+            None => client.exchanged(subject, now).await?,
+        };
+        self.own = Some(token);
+        Ok(())
+    }
+
+    /// The caller's token: as it was sent, or what its key and secret were exchanged for.
+    fn subject<'s>(&'s self, parts: &'s request::Parts) -> Option<Subject<'s>> {
+        let verified = self.permit.token()?;
+        let token = match &self.exchanged {
+            Some(field) => RawToken::new(field.to_str().ok()?.strip_prefix("Bearer ")?),
+            None => {
+                let (accept, query) = (self.route.accept(), parts.uri.query());
+                match credential::extract(accept, &parts.headers, query).ok()? {
+                    Credential::Bearer(token) => token,
+                    Credential::Basic(_) => return None,
+                }
+            }
+        };
+        Some(Subject { token, digest: verified.digest, until: self.route.end_of(verified) })
+    }
+
     /// Makes the request for the upstream: what the caller must not send is taken away first, and
     /// then ours is put in.
     ///
@@ -138,10 +177,10 @@ impl Departure<'_> {
                     headers.insert(AUTHORIZATION, exchanged.clone());
                 }
             }
-            Forwarding::Nothing | Forwarding::Client(_) => {
+            Forwarding::Nothing | Forwarding::Client(_) | Forwarding::Exchange(_) => {
                 headers.remove(AUTHORIZATION);
                 headers.remove(DPOP);
-                if let Some((_, own)) = &self.own {
+                if let Some(own) = &self.own {
                     headers.insert(AUTHORIZATION, own.authorization().clone());
                 }
             }

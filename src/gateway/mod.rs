@@ -4,6 +4,7 @@
 //! it on. [`Gateway::handle`] stands around that: it makes the answer of whatever came out.
 
 mod certificates;
+mod clients;
 mod connection;
 mod context;
 mod departure;

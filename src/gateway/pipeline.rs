@@ -14,12 +14,12 @@ use super::departure::{self, Departure, Rewrite};
 use super::doors::Door;
 use super::entry::Entry;
 use super::metadata;
-use super::route::{Admission, Route};
+use super::route::{Admission, Forwarding, Route};
 use super::upgrade::{self, Asking};
 use crate::body::Body;
 use crate::headers::{self, MaxForwards, Preflight};
 use crate::policy::Permit;
-use crate::reject::{OwnClientCause, OwnClientFailure, Rejection, UpstreamFailure};
+use crate::reject::{Rejection, UpstreamFailure};
 use crate::upstream;
 
 /// The way of a request, from its head to the upstream's answer. `body` is left where nobody reads
@@ -30,12 +30,16 @@ pub(super) async fn serve(
     body: &mut Option<Incoming>,
 ) -> Result<Response<Body>, Rejection> {
     let asking = Asking::read(parts)?;
-    let departure = match decide(context, parts).await? {
+    let mut departure = match decide(context, parts).await? {
         Decision::Answer(response) => return Ok(response),
         // Boxed: few requests come here, and all futures would be as large.
         Decision::Door(door) => return Box::pin(door.answer(context.snapshot, parts, body)).await,
         Decision::Onward(departure) => departure,
     };
+    if let Forwarding::Exchange(client) = &departure.route.forward {
+        // Boxed: all futures would be as large.
+        Box::pin(departure.exchange(client, parts, context.now)).await?;
+    }
     let wanted = asking.wanted(departure.route, parts, body.as_ref())?;
     let sent = {
         let request = departure.request(context, parts, body)?;
@@ -51,15 +55,10 @@ pub(super) async fn serve(
         }
     };
     let response = sent.await?;
-    if let Some((client, token)) = &departure.own
+    if let Some(token) = &departure.own
         && response.status() == StatusCode::UNAUTHORIZED
     {
-        // The credential that was refused is ours and not the caller's (RFC 9110 §15.5.2).
-        client.refused_upstream(token);
-        return Err(Rejection::OwnClientRefused(OwnClientFailure {
-            client: client.settings().name.clone(),
-            cause: OwnClientCause::RefusedUpstream,
-        }));
+        return Err(departure.route.forward.refused_upstream(&departure.permit, token));
     }
     Ok(response)
 }

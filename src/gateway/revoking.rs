@@ -9,7 +9,7 @@ use crate::revocation::Entry;
 
 impl Snapshot {
     /// What goes on the list for a token, whichever authorization server it is of; verdicts about
-    /// it are forgotten. An entry lives for `keep` where nothing says when the token ends.
+    /// it, and what was given for it, are forgotten. An entry lives for `keep` where nothing says when the token ends.
     ///
     /// Says as well whether that is all that should be there: where the keys cannot be had that
     /// would prove a JWT, it is refused by its digest, and written anew it may pass.
@@ -20,6 +20,7 @@ impl Snapshot {
         now: Now,
     ) -> (Vec<Entry>, bool) {
         let token = RawToken::new(token);
+        self.forget_exchanged(&token.digest());
         let (mut entries, mut is_whole) = (Vec::new(), true);
         for server in self.servers() {
             let known = server.forget(token.digest(), now);

@@ -13,11 +13,11 @@ use crate::base::time::{Now, UnixSeconds};
 use crate::body::{BodyEnd, BodyError, BodyOutcome};
 use crate::config::{self, Forward, RouteTimeouts, Upgrade};
 use crate::credential::{self, Accept, BasicCredential, Credential};
-use crate::grant::{BasicExchange, Issued, OwnClient, OwnToken};
+use crate::grant::{BasicExchange, Client, ExchangeClient, Issued, OwnClient, OwnToken};
 use crate::headers::{Cors, EditPlan};
 use crate::oauth::{Audience, Principal, RawToken, ScopeSet, VerifiedToken};
 use crate::policy::{self, Access, Circumstances, Permit, RequestFacts, Requirement};
-use crate::reject::{InvalidToken, Rejection, UpstreamFailure};
+use crate::reject::{InvalidToken, OwnClientCause, OwnClientFailure, Rejection, UpstreamFailure};
 use crate::revocation::RevocationList;
 use crate::route::PrefixRewrite;
 use crate::telemetry::RouteMetrics;
@@ -63,6 +63,8 @@ pub(super) enum Forwarding {
     Nothing,
     /// The token of a client of ours.
     Client(Arc<OwnClient>),
+    /// What a client of ours is given for the caller's token.
+    Exchange(Arc<ExchangeClient>),
 }
 
 /// A request that may go on.
@@ -125,9 +127,11 @@ impl Terms {
             Forward::Token => Forwarding::Token,
             Forward::None => Forwarding::Nothing,
             // A client that is not there cannot be reached by a configuration that compiles.
-            Forward::Client(index) => {
-                snapshot.client(index).map_or(Forwarding::Nothing, Forwarding::Client)
-            }
+            Forward::Client(index) | Forward::Exchange(index) => match snapshot.client(index) {
+                Some(Client::Own(client)) => Forwarding::Client(client),
+                Some(Client::Exchange(client)) => Forwarding::Exchange(client),
+                None => Forwarding::Nothing,
+            },
         };
         Self {
             access: settings.access.clone(),
@@ -291,24 +295,42 @@ pub(super) fn facts(parts: &request::Parts) -> Option<RequestFacts<'_>> {
 }
 
 impl Forwarding {
-    /// The token of our own client that this request takes along, if it takes one.
+    /// The token of our own client that this request takes along, if it takes one. What takes the
+    /// place of the caller's token is not asked for here: [`Departure::exchange`] does that.
     ///
     /// # Errors
     /// When our client has none: 502 if it was refused, 503 if nobody could be asked.
-    pub(super) async fn own_token(
-        &self,
-        now: Now,
-    ) -> Result<Option<(&Arc<OwnClient>, Arc<OwnToken>)>, Rejection> {
+    ///
+    /// [`Departure::exchange`]: super::departure::Departure::exchange
+    pub(super) async fn own_token(&self, now: Now) -> Result<Option<Arc<OwnToken>>, Rejection> {
         match self {
-            Self::Token | Self::Nothing => Ok(None),
-            Self::Client(client) => {
-                let token = match client.held(now) {
-                    Some(token) => token,
-                    // Boxed, as this is rare and every request would carry its size around.
-                    None => Box::pin(client.token()).await?,
-                };
-                Ok(Some((client, token)))
-            }
+            Self::Token | Self::Nothing | Self::Exchange(_) => Ok(None),
+            Self::Client(client) => match client.held(now) {
+                Some(token) => Ok(Some(token)),
+                // Boxed, as this is rare and every request would carry its size around.
+                None => Box::pin(client.token()).await.map(Some),
+            },
         }
+    }
+
+    /// The upstream said 401 to a token of ours, which is not the caller's fault
+    /// (RFC 9110 §15.5.2): what the caller is told.
+    pub(super) fn refused_upstream(&self, permit: &Permit, token: &Arc<OwnToken>) -> Rejection {
+        let client = match self {
+            // They take no token of ours along.
+            Self::Token | Self::Nothing => Box::default(),
+            Self::Client(client) => {
+                client.refused_upstream(token);
+                client.settings().name.clone()
+            }
+            Self::Exchange(client) => {
+                if let Some(subject) = permit.token() {
+                    client.refused_upstream(&subject.digest, token);
+                }
+                client.settings().name.clone()
+            }
+        };
+        let cause = OwnClientCause::RefusedUpstream;
+        Rejection::OwnClientRefused(OwnClientFailure { client, cause })
     }
 }

@@ -15,9 +15,9 @@ use super::entry::Entry;
 use super::metadata::Metadata;
 use super::route::{Route, Terms};
 use crate::config::{self, Config};
-use crate::grant::{BasicExchange, OwnClient};
+use crate::grant::{BasicExchange, Client, ExchangeClient};
 use crate::headers::{Cors, Preflight, Reader, Sanitizer};
-use crate::oauth::ServerId;
+use crate::oauth::{ServerId, TokenDigest};
 use crate::outbound::OutboundError;
 use crate::reject::{Realm, Rejection};
 use crate::revocation::{self, JournalError, RevocationList, Use};
@@ -41,7 +41,7 @@ pub struct Snapshot {
     pub(super) unrouted: RouteMetrics,
     servers: Vec<Arc<Server>>,
     exchanges: Vec<Arc<BasicExchange>>,
-    clients: Vec<Arc<OwnClient>>,
+    clients: Vec<Client>,
     upstreams: Vec<CountedUpstream>,
 }
 
@@ -53,6 +53,8 @@ pub(super) type CountedUpstream = (Arc<Upstream>, Arc<UpstreamMetrics>);
 pub enum BuildError {
     /// The client for an authorization server cannot be made.
     Outbound(Box<str>, OutboundError),
+    /// That of a client of ours, which shows a certificate, cannot be made.
+    Client(Box<str>, OutboundError),
     /// An upstream's TLS settings do not work.
     Upstream(Box<str>, UpstreamError),
     /// The revocation list cannot be had from its file.
@@ -67,6 +69,7 @@ impl std::fmt::Display for BuildError {
             Self::Outbound(server, error) => {
                 write!(formatter, "authorization_servers.{server}: {error}")
             }
+            Self::Client(client, error) => write!(formatter, "clients.{client}: {error}"),
             Self::Upstream(upstream, error) => write!(formatter, "upstreams.{upstream}: {error}"),
             Self::Revocations(error) => write!(formatter, "revocations.file: {error}"),
             Self::Conflict(first, second) => write!(formatter, "routes {first} and {second} tie"),
@@ -135,7 +138,7 @@ impl Snapshot {
         );
         let mut building = Building { ground, config: &config, before, shared: &shared };
         let (servers, exchanges) = building.servers()?;
-        let clients = building.clients(&servers);
+        let clients = building.clients(&servers)?;
         let upstreams = building.upstreams()?;
         let realm = config.realm.clone();
         let table = table(&config.routes)?;
@@ -189,7 +192,7 @@ impl Snapshot {
     }
 
     /// The gateway's own clients, in the order of the configuration.
-    pub fn clients(&self) -> &[Arc<OwnClient>] {
+    pub fn clients(&self) -> &[Client] {
         &self.clients
     }
 
@@ -223,6 +226,25 @@ impl Snapshot {
         self.revocations.clone()
     }
 
+    /// How many tokens are held for callers' tokens, and how many of those are known to give none;
+    /// all clients together.
+    pub fn exchanged_entries(&self) -> (u64, u64) {
+        let entries = self.exchanging().map(|client| client.entries());
+        entries.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
+    }
+
+    /// Forgets what was given for a caller's token that is not to be used any more.
+    pub fn forget_exchanged(&self, digest: &TokenDigest) {
+        self.exchanging().for_each(|client| client.forget(digest));
+    }
+
+    fn exchanging(&self) -> impl Iterator<Item = &Arc<ExchangeClient>> {
+        self.clients.iter().filter_map(|client| match client {
+            Client::Exchange(client) => Some(client),
+            Client::Own(_) => None,
+        })
+    }
+
     pub(super) fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
@@ -239,8 +261,8 @@ impl Snapshot {
         self.exchanges.get(index).map(Arc::clone)
     }
 
-    pub(super) fn client(&self, index: usize) -> Option<Arc<OwnClient>> {
-        self.clients.get(index).map(Arc::clone)
+    pub(super) fn client(&self, index: usize) -> Option<Client> {
+        self.clients.get(index).cloned()
     }
 
     pub(super) fn upstream(&self, index: usize) -> Option<CountedUpstream> {
@@ -298,11 +320,11 @@ impl Snapshot {
 }
 
 /// What building a snapshot looks at.
-struct Building<'a> {
+pub(super) struct Building<'a> {
     ground: &'a Ground,
-    config: &'a Config,
-    before: Option<&'a Snapshot>,
-    shared: &'a Shared,
+    pub(super) config: &'a Config,
+    pub(super) before: Option<&'a Snapshot>,
+    pub(super) shared: &'a Shared,
 }
 
 type Servers = (Vec<Arc<Server>>, Vec<Arc<BasicExchange>>);
@@ -341,21 +363,6 @@ impl Building<'_> {
         let bound = self.config.caches.basic;
         let exchange = BasicExchange::new(Arc::clone(&server), bound, self.shared);
         Ok((server, Arc::new(exchange)))
-    }
-
-    fn clients(&self, servers: &[Arc<Server>]) -> Vec<Arc<OwnClient>> {
-        let client = |settings: &config::Client| {
-            let server = servers.get(settings.server)?;
-            let is_same = |client: &&Arc<OwnClient>| {
-                client.settings() == settings && Arc::ptr_eq(client.server(), server)
-            };
-            let kept =
-                self.before.and_then(|before| before.clients.iter().find(is_same).map(Arc::clone));
-            Some(kept.unwrap_or_else(|| {
-                OwnClient::start(settings.clone(), Arc::clone(server), self.shared)
-            }))
-        };
-        self.config.clients.iter().filter_map(client).collect()
     }
 
     fn upstreams(&self) -> Result<Vec<CountedUpstream>, BuildError> {

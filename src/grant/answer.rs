@@ -9,6 +9,7 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::base::secret::Secret;
+use crate::config::TokenType;
 use crate::oauth::{Claims, RawToken, ScopeSet};
 use crate::outbound::Answer;
 use crate::reject::OutageCause;
@@ -38,17 +39,26 @@ impl BearerToken {
         RawToken::new(self.token.expose())
     }
 
+    pub(super) fn secret(&self) -> &Secret {
+        &self.token
+    }
+
     pub(super) fn authorization(&self) -> &HeaderValue {
         &self.authorization
     }
 }
 
-/// A successful answer. A `refresh_token` in it is not looked at (RFC 6749 §4.4.3).
+/// A successful answer. Whether its `refresh_token` is kept, its client's settings say; there is
+/// none to be expected for client credentials (RFC 6749 §4.4.3).
 #[derive(Clone, Debug)]
 pub(super) struct TokenAnswer {
     pub(super) bearer: BearerToken,
     /// `expires_in`, where it is a number of whole seconds; at most [`LIFE_MAX`].
     pub(super) life: Option<Duration>,
+    /// `refresh_token`, where it is one (RFC 6749 §A.17).
+    pub(super) refresh: Option<Secret>,
+    /// Whether `issued_token_type` says that the token is one that opens an API (RFC 8693 §2.2.1).
+    pub(super) is_issued_for_apis: bool,
     scope: Option<ScopeSet>,
 }
 
@@ -78,6 +88,17 @@ pub(super) enum TokenFailure {
     Unusable,
 }
 
+impl TokenFailure {
+    /// Its word for the log.
+    pub(super) const fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(code) => code.name(),
+            Self::Outage(cause, _) => cause.reason(),
+            Self::Unusable => "unusable",
+        }
+    }
+}
+
 /// The error codes of RFC 6749 §5.2 and RFC 8707 §2. A code from the network goes no further
 /// than here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,12 +112,14 @@ pub(super) enum ErrorCode {
     InvalidTarget,
     /// Of RFC 6749 §4.1.2.1, and seen here too.
     AccessDenied,
+    /// Of RFC 6750 §3.1; some servers say it of a token that is to be exchanged.
+    InvalidToken,
     /// None of these.
     Unknown,
 }
 
 impl ErrorCode {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -105,6 +128,7 @@ impl ErrorCode {
         Self::InvalidScope,
         Self::InvalidTarget,
         Self::AccessDenied,
+        Self::InvalidToken,
         Self::Unknown,
     ];
 
@@ -119,6 +143,7 @@ impl ErrorCode {
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
             Self::AccessDenied => "access_denied",
+            Self::InvalidToken => "invalid_token",
             Self::Unknown => "unknown",
         }
     }
@@ -140,7 +165,8 @@ impl ErrorCode {
             Self::InvalidRequest
             | Self::UnsupportedGrantType
             | Self::InvalidScope
-            | Self::InvalidTarget => self,
+            | Self::InvalidTarget
+            | Self::InvalidToken => self,
         }
     }
 }
@@ -176,7 +202,21 @@ fn granted(body: &Claims) -> Result<TokenAnswer, TokenFailure> {
         return Err(TokenFailure::Unusable);
     }
     let bearer = BearerToken::new(text("access_token")?).ok_or(TokenFailure::Unusable)?;
-    Ok(TokenAnswer { bearer, life: life(body)?, scope: scope(body)? })
+    let refresh = body.string("refresh_token").ok().flatten();
+    let issued = body.string("issued_token_type").ok().flatten();
+    Ok(TokenAnswer {
+        bearer,
+        life: life(body)?,
+        refresh: refresh.filter(|text| is_refresh_token(text)).map(Secret::new),
+        is_issued_for_apis: TokenType::ALL.iter().any(|one| Some(one.uri()) == issued),
+        scope: scope(body)?,
+    })
+}
+
+/// RFC 6749 §A.17: visible ASCII and space.
+fn is_refresh_token(text: &str) -> bool {
+    let is_visible = |byte| matches!(byte, b' '..=b'~');
+    (1..=TOKEN_MAX_BYTES).contains(&text.len()) && text.bytes().all(is_visible)
 }
 
 /// `null` is read as absent: that leads to a look into the token, and not to "as asked". OCLC says

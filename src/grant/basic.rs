@@ -22,7 +22,8 @@ use super::flight::Flights;
 use super::guesses::Guesses;
 use super::issued::{Issued, Refusal, Remaining, Why};
 use super::own_token::good_for;
-use super::{RETRY_DEFAULT, TokenRequest, ask, until};
+use super::request::{Asked, TokenRequest};
+use super::{RETRY_DEFAULT, ask, until};
 use crate::base::digest::Digest;
 use crate::base::time::{self, Now};
 use crate::config::{BasicScopes, ClientAuthentication, ClientAuthenticationMethod};
@@ -167,9 +168,10 @@ impl Inner {
             method: ClientAuthenticationMethod::SecretBasic(secret, basic.encoding),
             parameters: Default::default(),
         };
-        let request = TokenRequest { client: &client, scopes: asked, resources: &[] };
+        let grant = Asked::ClientCredentials;
+        let request = TokenRequest { client: &client, grant, scopes: asked, resources: &[] };
         let sent = time::now();
-        match ask(&self.server, &request, sent).await {
+        match ask(&self.server, self.server.outbound(), &request, sent).await {
             Ok(answer) => self.keep_good(key, answer, credential, asked, sent),
             Err(failure) => Err(self.keep_bad(key, failure)),
         }

@@ -45,6 +45,14 @@ where
         outcome.clone()
     }
 
+    /// Starts the flight of that key, if none is under way and there is room; nobody waits for it.
+    pub(super) fn start<F>(&self, key: K, runtime: &Handle, flight: impl FnOnce() -> F)
+    where
+        F: Future<Output = T> + Send + 'static,
+    {
+        drop(self.board(key, runtime, flight));
+    }
+
     fn board<F>(
         &self,
         key: K,

@@ -8,9 +8,11 @@ use http::HeaderValue;
 use moka::Expiry;
 
 use super::answer::{BearerToken, ErrorCode};
+use super::own_token::OwnToken;
+use super::refusal;
 use crate::base::digest::Digest;
 use crate::base::time::Now;
-use crate::oauth::{RawToken, ScopeSet};
+use crate::oauth::{RawToken, ScopeSet, TokenDigest};
 use crate::reject::{OutageCause, OwnClientCause, OwnClientFailure, Rejection};
 use crate::verify::{IssuedFacts, Server};
 
@@ -85,6 +87,7 @@ impl Why {
             }
             ErrorCode::InvalidRequest
             | ErrorCode::InvalidGrant
+            | ErrorCode::InvalidToken
             | ErrorCode::UnsupportedGrantType
             | ErrorCode::InvalidTarget
             | ErrorCode::Unknown => Self::Request(code.name()),
@@ -146,6 +149,48 @@ impl Expiry<Digest, Refusal> for Remaining {
         &self,
         key: &Digest,
         kept: &Refusal,
+        at: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, kept, at)
+    }
+}
+
+impl Expiry<TokenDigest, Arc<OwnToken>> for Remaining {
+    fn expire_after_create(
+        &self,
+        _: &TokenDigest,
+        kept: &Arc<OwnToken>,
+        at: Instant,
+    ) -> Option<Duration> {
+        Some(kept.good_until().saturating_duration_since(at))
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &TokenDigest,
+        kept: &Arc<OwnToken>,
+        at: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        self.expire_after_create(key, kept, at)
+    }
+}
+
+impl Expiry<TokenDigest, refusal::Refusal> for Remaining {
+    fn expire_after_create(
+        &self,
+        _: &TokenDigest,
+        kept: &refusal::Refusal,
+        at: Instant,
+    ) -> Option<Duration> {
+        Some(kept.until.saturating_duration_since(at))
+    }
+
+    fn expire_after_update(
+        &self,
+        key: &TokenDigest,
+        kept: &refusal::Refusal,
         at: Instant,
         _: Option<Duration>,
     ) -> Option<Duration> {

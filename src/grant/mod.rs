@@ -1,5 +1,6 @@
-//! Tokens from an authorization server's token endpoint, by client credentials (RFC 6749 §4.4):
-//! our own for an upstream, and those that callers' keys and secrets are worth.
+//! Tokens from an authorization server's token endpoint: our own for an upstream and those that
+//! callers' keys and secrets are worth, by client credentials (RFC 6749 §4.4); and those that callers'
+//! tokens are exchanged for (RFC 8693, RFC 7523).
 //!
 //! # What holds
 //! * However many requests need a token, one exchange is under way for it. It runs detached: a
@@ -9,67 +10,50 @@
 //! * A secret and a token are in no key, log line, metric or status.
 
 mod answer;
+mod asker;
 mod basic;
-mod client_credentials;
+mod client;
+mod exchange;
 mod flight;
 mod guesses;
 mod issued;
+mod own_client;
 mod own_token;
 mod refusal;
+mod request;
 mod status;
 #[cfg(test)]
 mod testing;
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::base::time::{self, Now};
-use crate::config::ClientAuthentication;
-use crate::oauth::ScopeSet;
-use crate::outbound::{Answer, FormRequest, OutboundFailure};
+use crate::outbound::{Answer, FormRequest, OutboundClient, OutboundFailure};
 use crate::reject::OutageCause;
 use crate::telemetry::{CallOutcome, Endpoint};
 use crate::verify::Server;
 
 use answer::{TokenAnswer, TokenFailure};
+use request::{Asked, TokenRequest};
 
 pub use basic::BasicExchange;
-pub use client_credentials::OwnClient;
+pub use client::Client;
+pub use exchange::{ExchangeClient, Subject};
 pub use issued::Issued;
+pub use own_client::OwnClient;
 pub use own_token::OwnToken;
 pub use status::ClientStatus;
-
-/// What is asked of the token endpoint, and by whom.
-struct TokenRequest<'a> {
-    client: &'a ClientAuthentication,
-    scopes: &'a ScopeSet,
-    resources: &'a [Box<str>],
-}
-
-impl TokenRequest<'_> {
-    /// The parameters of RFC 6749 §4.4.2 and RFC 8707 §2. Without scopes there is no `scope`: an
-    /// empty one breaks its grammar.
-    fn parameters(&self) -> Vec<(Cow<'_, str>, Cow<'_, str>)> {
-        let mut parameters = vec![("grant_type".into(), "client_credentials".into())];
-        if !self.scopes.is_empty() {
-            parameters.push(("scope".into(), self.scopes.to_string().into()));
-        }
-        for resource in self.resources {
-            parameters.push(("resource".into(), Cow::Borrowed(&**resource)));
-        }
-        parameters
-    }
-}
 
 /// Asks the token endpoint of `server`, and counts the call. `sent` is when the request leaves.
 async fn ask(
     server: &Arc<Server>,
+    outbound: &OutboundClient,
     request: &TokenRequest<'_>,
     sent: Now,
 ) -> Result<TokenAnswer, TokenFailure> {
     // Without one the metadata is not here yet, or says that there is none.
-    let Some(endpoint) = server.token_endpoint() else {
+    let Some(endpoint) = server.token_endpoint_for(request.client) else {
         return Err(TokenFailure::Outage(OutageCause::Unreachable, None));
     };
     let form = FormRequest {
@@ -79,16 +63,18 @@ async fn ask(
         issuer: &server.settings().issuer,
         token_endpoint: Some(&endpoint),
         now: sent.unix,
+        tries: request.grant.tries(),
     };
-    let called = server.outbound().post(form).await;
+    let called = outbound.post(form).await;
     let took = time::now().instant.saturating_duration_since(sent.instant);
-    let (outcome, read) = judge(called);
+    let (outcome, read) = judge(called, &request.grant);
     server.metrics().call(Endpoint::Token, outcome, took);
     read
 }
 
 fn judge(
     called: Result<Answer, OutboundFailure>,
+    grant: &Asked<'_>,
 ) -> (CallOutcome, Result<TokenAnswer, TokenFailure>) {
     let answer = match called {
         Ok(answer) => answer,
@@ -97,7 +83,13 @@ fn judge(
             return (failure.outcome(), Err(TokenFailure::Outage(failure.cause(), None)));
         }
     };
-    let read = answer::read(&answer);
+    let is_exchange = matches!(grant, Asked::TokenExchange(..));
+    // RFC 8693 §2.2.1: the type is required, and one that opens no API is of no use here.
+    let read =
+        answer::read(&answer).and_then(|read| match is_exchange && !read.is_issued_for_apis {
+            true => Err(TokenFailure::Unusable),
+            false => Ok(read),
+        });
     let outcome = match &read {
         Ok(_) => CallOutcome::Answered,
         Err(TokenFailure::Refused(_)) => CallOutcome::Refused,

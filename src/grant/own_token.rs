@@ -1,17 +1,23 @@
 //! A token of the gateway's own, and its time.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 
 use super::answer::BearerToken;
 use super::until;
+use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
 use crate::oauth::ScopeSet;
 
-/// A token that a client of the gateway's own was given, for one upstream's eyes.
+/// A token that a client of the gateway's own was given, for one upstream's eyes: its own, or one for
+/// a caller's.
 #[derive(Debug)]
 pub struct OwnToken {
+    since: Instant,
+    /// What renews it, until it is spent: never kept for longer than the token itself.
+    refresh: Mutex<Option<Secret>>,
     bearer: BearerToken,
     granted: ScopeSet,
     life: Duration,
@@ -23,8 +29,44 @@ impl OwnToken {
     /// A token that was asked for at `sent` and lives for `life` from then: the answer says how
     /// long, and nothing says that it travelled fast.
     pub(super) fn new(bearer: BearerToken, granted: ScopeSet, life: Duration, sent: Now) -> Self {
-        let good_until = until(sent.instant, good_for(life));
-        Self { bearer, granted, life, good_until, expires: sent.unix.plus(life) }
+        let (since, good_until) = (sent.instant, until(sent.instant, good_for(life)));
+        let refresh = Mutex::default();
+        Self { since, refresh, bearer, granted, life, good_until, expires: sent.unix.plus(life) }
+    }
+
+    /// With what renews it.
+    pub(super) fn with_refresh(self, refresh: Option<Secret>) -> Self {
+        Self { refresh: Mutex::new(refresh), ..self }
+    }
+
+    /// Used from `now` for `cap` at most, and not past the end of the token that it was given for.
+    pub(super) fn within(self, cap: Duration, end: Option<UnixSeconds>, now: Now) -> Self {
+        let left = end.map_or(cap, |end| end.since(now.unix).unwrap_or_default().min(cap));
+        let good_until = self.good_until.min(until(now.instant, left));
+        let expires = end.map_or(self.expires, |end| end.min(self.expires));
+        Self { good_until, expires, ..self }
+    }
+
+    /// The refresh token, which is spent by that: whoever calls this first has it, and nobody else.
+    pub(super) fn take_refresh(&self) -> Option<Secret> {
+        self.refresh.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Whether it has a refresh token and three quarters of its use are over.
+    pub(super) fn is_due(&self, now: Now) -> bool {
+        let use_for = self.good_until.saturating_duration_since(self.since);
+        let is_late = use_for * 3 / 4 <= now.instant.saturating_duration_since(self.since);
+        is_late && self.refresh.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
+    /// When it leaves the cache.
+    pub(super) fn good_until(&self) -> Instant {
+        self.good_until
+    }
+
+    /// The token, for a request that has it as a parameter.
+    pub(super) fn secret(&self) -> &Secret {
+        self.bearer.secret()
     }
 
     /// The field that carries it, marked sensitive.

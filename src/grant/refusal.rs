@@ -6,7 +6,7 @@ use super::RETRY_DEFAULT;
 use super::answer::TokenFailure;
 use crate::base::time::Now;
 use crate::config::Client;
-use crate::reject::{OutageCause, OwnClientCause, OwnClientFailure, Rejection};
+use crate::reject::{InvalidToken, OutageCause, OwnClientCause, OwnClientFailure, Rejection};
 use crate::verify::Server;
 
 /// Why the last exchange gave no token, and until when that is the answer.
@@ -20,6 +20,10 @@ pub(super) struct Refusal {
 pub(super) enum Why {
     Client(OwnClientCause),
     Outage(OutageCause),
+    /// It is the caller's token: what the authorization server calls it.
+    Subject(&'static str),
+    /// The client that acts has no token.
+    Actor(Box<Rejection>),
 }
 
 impl Refusal {
@@ -30,6 +34,8 @@ impl Refusal {
                 client: client.name.clone(),
                 cause: cause.clone(),
             }),
+            Why::Subject(_) => Rejection::TokenInvalid(InvalidToken::NotExchanged),
+            Why::Actor(why) => (**why).clone(),
             Why::Outage(cause) => {
                 server.outage(*cause, Some(self.until.saturating_duration_since(now.instant)))
             }
@@ -59,6 +65,8 @@ impl Why {
             Self::Client(OwnClientCause::Unusable) => "unusable",
             Self::Client(OwnClientCause::RefusedUpstream) => "refused_upstream",
             Self::Outage(cause) => cause.reason(),
+            Self::Subject(word) => word,
+            Self::Actor(_) => "actor",
         }
     }
 
@@ -69,6 +77,8 @@ impl Why {
             Self::Client(OwnClientCause::PartialScopes(_)) => "partial",
             Self::Client(OwnClientCause::Unusable) => "unusable",
             Self::Outage(_) => "unavailable",
+            Self::Subject(_) => "subject_refused",
+            Self::Actor(_) => "actor",
         }
     }
 }

@@ -13,6 +13,8 @@ pub struct ClientStatus {
     name: String,
     client_id: String,
     authorization_server: String,
+    /// `grant` of its table.
+    grant: &'static str,
     asked_scopes: Vec<String>,
     granted_scopes: Option<Vec<String>>,
     missing_scopes: Vec<String>,
@@ -28,6 +30,7 @@ impl ClientStatus {
             name: client.name.to_string(),
             client_id: client.authentication.client_id.to_string(),
             authorization_server: server.to_owned(),
+            grant: client.grant.name(),
             asked_scopes: names(&client.scopes),
             granted_scopes: granted.map(names),
             missing_scopes: missing.as_ref().map(names).unwrap_or_default(),

@@ -11,7 +11,7 @@ use super::answer::{self, BearerToken};
 use crate::base::secret::Secret;
 use crate::config::{
     AuthorizationServer, Basic, BasicEncoding, BasicScopes, Caches, Client,
-    ClientAuthenticationMethod, Endpoints, Introspect, Introspection, JwksTimes, KeySource,
+    ClientAuthenticationMethod, Endpoints, Grant, Introspect, Introspection, JwksTimes, KeySource,
     OnUnavailable, PartialScopes,
 };
 use crate::oauth::{Audience, Issuer, Plaintext, ScopeSet, ServerId};
@@ -90,7 +90,7 @@ impl Fixture {
         authorization_server: FakeServer,
         change: impl FnOnce(&FakeServer, AuthorizationServer) -> AuthorizationServer,
     ) -> Self {
-        let caches = Caches { tokens: 100, negative: 100, basic: 100 };
+        let caches = Caches { tokens: 100, negative: 100, basic: 100, exchanged: 100 };
         let shared = Shared {
             runtime: tokio::runtime::Handle::current(),
             metrics: Arc::new(Metrics::new()),
@@ -131,6 +131,8 @@ impl Fixture {
             partial_scopes: PartialScopes::Refuse,
             negative_cache_ttl: Duration::from_secs(10),
             cache_ttl: Duration::from_secs(60),
+            grant: Grant::ClientCredentials,
+            refresh_tokens: false,
         }
     }
 }

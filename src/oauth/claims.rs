@@ -47,6 +47,21 @@ impl Claims {
         members::read(json).map(Self).ok_or(ClaimError::NotAnObject)
     }
 
+    /// The members of an object of that name.
+    ///
+    /// # Errors
+    /// When it is something else.
+    pub fn object(&self, name: &'static str) -> Result<Option<Self>, ClaimError> {
+        match self.value(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Object(members)) => {
+                let members = members.iter().map(|(name, value)| (name.clone(), value.clone()));
+                Ok(Some(Self(members.collect())))
+            }
+            Some(_) => Err(ClaimError::WrongType(name)),
+        }
+    }
+
     /// The member of that name, whatever its type.
     pub fn value(&self, name: &str) -> Option<&Value> {
         self.0.iter().find(|(member, _)| member == name).map(|(_, value)| value)

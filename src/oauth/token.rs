@@ -6,8 +6,9 @@ use crate::base::digest::Digest;
 
 /// An access token as the caller sent it (RFC 6750 §2.1), borrowed from the request.
 ///
-/// It lives from `credential` to `verify` and in the forwarded header; everywhere else there is
-/// only its [`TokenDigest`]. `Debug` hides it, and there is no `Display`.
+/// It lives from `credential` to `verify`, in the forwarded header, and in `grant` while it is
+/// exchanged for another; everywhere else there is only its [`TokenDigest`]. `Debug` hides it, and
+/// there is no `Display`.
 #[derive(Clone, Copy, Eq, PartialEq)]
 pub struct RawToken<'a>(&'a str);
 

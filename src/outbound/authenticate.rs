@@ -59,6 +59,10 @@ pub(super) fn prove<'a>(
                 ("client_secret", secret.expose().into()),
             ],
         }),
+        // RFC 8705 §2: the handshake is the proof, and the id says whose.
+        ClientAuthenticationMethod::Tls(_) => {
+            Ok(Proof { authorization: None, parameters: vec![("client_id", id.as_str().into())] })
+        }
         ClientAuthenticationMethod::PrivateKeyJwt(key) => Ok(Proof {
             authorization: None,
             parameters: vec![
@@ -167,6 +171,7 @@ mod tests {
 
     use super::super::testing::client_of;
     use super::*;
+    use crate::config::ClientIdentity;
     use crate::oauth::Plaintext;
 
     const NOW: UnixSeconds = UnixSeconds::new(1_700_000_000);
@@ -279,6 +284,21 @@ mod tests {
             Ok("https://as.test/t1/token?v=2".into())
         );
         assert_eq!(named(TokenEndpoint, None), unknown, "the issuer does not stand in for it");
+    }
+
+    #[test]
+    fn rfc8705_2_who_shows_a_certificate_sends_its_id_and_nothing_else() {
+        let identity = ClientIdentity {
+            certificate: vec![],
+            key: Secret::new("k"),
+            certificate_file: "client.crt".into(),
+            key_file: None,
+        };
+        let client = client_of("mutual", ClientAuthenticationMethod::Tls(identity));
+        let audiences = Audiences { issuer: &issuer(), token_endpoint: None };
+        let proof = prove(&client, audiences, NOW).unwrap();
+        assert_eq!(proof.authorization, None);
+        assert_eq!(proof.parameters, [("client_id", "mutual".into())]);
     }
 
     #[test]

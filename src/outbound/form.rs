@@ -28,6 +28,17 @@ pub struct FormRequest<'a> {
     pub token_endpoint: Option<&'a Uri>,
     /// The issue time of a `private_key_jwt`.
     pub now: UnixSeconds,
+    /// Whether it may be sent again when the connection broke.
+    pub tries: Tries,
+}
+
+/// How often a question is sent whose connection broke before there was an answer.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Tries {
+    /// Once more: to ask it twice does no harm.
+    Two,
+    /// Never again: it spends what may be spent only once (RFC 9700 §4.14.2).
+    One,
 }
 
 /// A form and its credential, as they are sent.
@@ -55,7 +66,7 @@ fn fixed<'a>(request: &'a FormRequest<'_>) -> impl Iterator<Item = (&'a String, 
 }
 
 /// What is asked, about which token, and by whom: never a matter of fixed parameters.
-const PROTOCOL: [&str; 8] = [
+const PROTOCOL: [&str; 15] = [
     "grant_type",
     "scope",
     "token",
@@ -64,6 +75,13 @@ const PROTOCOL: [&str; 8] = [
     "client_secret",
     "client_assertion",
     "client_assertion_type",
+    "subject_token",
+    "subject_token_type",
+    "requested_token_type",
+    "actor_token",
+    "actor_token_type",
+    "assertion",
+    "refresh_token",
 ];
 
 #[cfg(test)]
@@ -94,7 +112,8 @@ mod tests {
             ("scope".into(), "a b".into()),
         ];
         let now = UnixSeconds::new(0);
-        FormRequest { endpoint, parameters, client, issuer, token_endpoint: None, now }
+        let tries = Tries::Two;
+        FormRequest { endpoint, parameters, client, issuer, token_endpoint: None, now, tries }
     }
 
     #[test]

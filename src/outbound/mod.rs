@@ -29,7 +29,7 @@ use crate::config::{self, tls};
 pub use crate::base::net::is_safe_endpoint;
 pub use answer::{Answer, RETRY_AFTER_MAX};
 pub use failure::{OutboundError, OutboundFailure};
-pub use form::FormRequest;
+pub use form::{FormRequest, Tries};
 
 /// A pooled HTTP client with the settings of one authorization server. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -40,12 +40,31 @@ pub struct OutboundClient {
 }
 
 impl OutboundClient {
-    /// Makes a client; opens no connection.
+    /// Makes a client that shows no certificate; opens no connection.
     ///
     /// # Errors
     /// When the CA or the proxy cannot be used.
     pub fn new(settings: &config::Outbound) -> Result<Self, OutboundError> {
-        let tls = tls::authorization_server_config(settings.ca.as_deref());
+        Self::made(settings, None)
+    }
+
+    /// Makes a client that shows this certificate to whoever asks for one (RFC 8705 §2). It has
+    /// connections of its own: what goes over them speaks for its owner.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and when certificate and key cannot be used.
+    pub fn showing(
+        settings: &config::Outbound,
+        identity: &config::ClientIdentity,
+    ) -> Result<Self, OutboundError> {
+        Self::made(settings, Some(identity))
+    }
+
+    fn made(
+        settings: &config::Outbound,
+        identity: Option<&config::ClientIdentity>,
+    ) -> Result<Self, OutboundError> {
+        let tls = tls::authorization_server_config(settings.ca.as_deref(), identity);
         let mut builder = reqwest::Client::builder()
             .tls_backend_preconfigured(tls.map_err(OutboundError::Tls)?)
             .redirect(reqwest::redirect::Policy::none())
@@ -68,7 +87,7 @@ impl OutboundClient {
     /// # Errors
     /// When there is no answer. An answer of any status is none.
     pub async fn get(&self, uri: &Uri) -> Result<Answer, OutboundFailure> {
-        self.call(uri, || Ok(Message::default())).await
+        self.call(uri, Tries::Two, || Ok(Message::default())).await
     }
 
     /// Posts a form as a client that authenticates (RFC 6749 §3.2, RFC 7662 §2.1).
@@ -77,7 +96,7 @@ impl OutboundClient {
     /// When there is no answer. An answer of any status is none.
     pub async fn post(&self, request: FormRequest<'_>) -> Result<Answer, OutboundFailure> {
         // Made anew for each try: the `jti` of an assertion may be taken only once (RFC 7523 §3).
-        self.call(request.endpoint, || {
+        self.call(request.endpoint, request.tries, || {
             let form = form::encode(&request)?;
             Ok(Message { authorization: form.authorization, form: Some(form.body) })
         })
@@ -95,13 +114,13 @@ impl OutboundClient {
         form: &str,
     ) -> Result<Answer, OutboundFailure> {
         let (authorization, form) = (authorization.cloned(), Some(form.to_owned()));
-        self.call(endpoint, || {
+        self.call(endpoint, Tries::Two, || {
             Ok(Message { authorization: authorization.clone(), form: form.clone() })
         })
         .await
     }
 
-    async fn call<M>(&self, uri: &Uri, message: M) -> Result<Answer, OutboundFailure>
+    async fn call<M>(&self, uri: &Uri, tries: Tries, message: M) -> Result<Answer, OutboundFailure>
     where
         M: Fn() -> Result<Message, OutboundFailure>,
     {
@@ -112,7 +131,9 @@ impl OutboundClient {
         let url = url.map_err(|_| OutboundFailure::UnsafeEndpoint)?;
         let tries = async {
             match self.once(url.clone(), message()?).await {
-                Err(OutboundFailure::Interrupted) => self.once(url.clone(), message()?).await,
+                Err(OutboundFailure::Interrupted) if tries == Tries::Two => {
+                    self.once(url.clone(), message()?).await
+                }
                 outcome => outcome,
             }
         };

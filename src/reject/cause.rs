@@ -109,6 +109,9 @@ pub enum InvalidToken {
     Bound,
     /// Nobody on this route can judge such a token.
     Unjudgeable,
+    /// The authorization server gives nothing for it (RFC 8693 §2.2.2, RFC 7523 §3.1), or it is of
+    /// a kind that cannot be asked for.
+    NotExchanged,
 }
 
 /// How a user must have logged in for a request (RFC 9470 §3).

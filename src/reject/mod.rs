@@ -355,6 +355,7 @@ mod tests {
             (R::TokenInvalid(T::Revoked),              401, "token_revoked",                 token,   debug, 16, None),
             (R::TokenInvalid(T::Bound),                401, "token_bound",                   token,   debug, 16, None),
             (R::TokenInvalid(T::Unjudgeable),          401, "token_unjudgeable",             token,   debug, 16, None),
+            (R::TokenInvalid(T::NotExchanged),          401, "token_not_exchanged",           token,   debug, 16, None),
             (R::BasicRefused,                          401, "basic_refused",                 None,    debug, 16, None),
             (R::GuessedTooOften(RetryAfter::SHORTEST), 429, "guessed_too_often",             None,    debug, 14, Some(1)),
             (R::AuthenticationInsufficient(step_up()), 401, "authentication_insufficient",   stronger, debug, 16, None),

@@ -315,6 +315,7 @@ impl InvalidToken {
             Self::Revoked => "token_revoked",
             Self::Bound => "token_bound",
             Self::Unjudgeable => "token_unjudgeable",
+            Self::NotExchanged => "token_not_exchanged",
         }
     }
 
@@ -335,7 +336,8 @@ impl InvalidToken {
             | Self::Inactive
             | Self::Revoked
             | Self::Bound
-            | Self::Unjudgeable => self.reason(),
+            | Self::Unjudgeable
+            | Self::NotExchanged => self.reason(),
         }
     }
 
@@ -358,6 +360,7 @@ impl InvalidToken {
             Self::Revoked => "the token was revoked",
             Self::Bound => "the token is bound to a key that was not proven",
             Self::Unjudgeable => "a token of this kind cannot be checked here",
+            Self::NotExchanged => "the authorization server does not take the token any more",
         }
     }
 
@@ -396,6 +399,10 @@ impl InvalidToken {
             Self::Unjudgeable => {
                 "A token of this kind cannot be checked here. Most likely this API takes signed \
                  JWT access tokens, and this is none."
+            }
+            Self::NotExchanged => {
+                "The authorization server gives nothing for this token, which the API needs: its \
+                 session may have ended. Ask it for a new one."
             }
         }
     }

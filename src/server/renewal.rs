@@ -1,6 +1,7 @@
 //! Certificates are renewed in place: their files are looked at every `certificate_refresh`, and
 //! what changed serves new connections. Open ones live on. An authorization server whose CA changed
-//! is another one, as after a reload: nothing learnt under the old CA is used again.
+//! is another one, as after a reload: nothing learnt under the old CA is used again. So is a client
+//! of ours there whose certificate changed, and a server that is asked about tokens with one.
 //!
 //! What cannot be used, such as a pair of which one half is new, leaves the old one in use. It is
 //! logged and counted once for each change, and tried again at the next look.
@@ -17,7 +18,10 @@ use super::listen::{BoundListener, Tls};
 use super::worker::Listeners;
 use crate::base::digest::Digest;
 use crate::base::time::{self, UnixSeconds};
-use crate::config::{Config, ListenerTls, Look, Outbound, UpstreamTls};
+use crate::config::{
+    ClientAuthentication, ClientAuthenticationMethod, ClientIdentity, Config, ListenerTls, Look,
+    Outbound, UpstreamTls,
+};
 use crate::gateway::{CertificateStatus, Gateway};
 
 /// Looks after the certificates of listeners, upstreams and authorization servers, until nobody sends listeners any more.
@@ -50,7 +54,8 @@ pub(super) async fn renew_all(gateway: Arc<Gateway>, mut listeners: watch::Recei
 
 struct Renewal {
     gateway: Arc<Gateway>,
-    /// By `listeners.ADDRESS`, `upstreams.NAME` and `authorization_servers.NAME`.
+    /// By `listeners.ADDRESS`, `upstreams.NAME`, `authorization_servers.NAME`,
+    /// `authorization_servers.NAME.introspection` and `clients.NAME`.
     watched: BTreeMap<String, Watched>,
 }
 
@@ -73,6 +78,7 @@ enum Settings {
     Listener(ListenerTls),
     Upstream(UpstreamTls),
     Server(Outbound),
+    Client(ClientIdentity),
 }
 
 /// Where settings are put to work.
@@ -80,6 +86,9 @@ enum Place<'a> {
     Listener(&'a BoundListener),
     Upstream(&'a str),
     Server(&'a str),
+    /// Our client that asks a server about tokens.
+    Introspection(&'a str),
+    Client(&'a str),
 }
 
 impl Renewal {
@@ -104,7 +113,19 @@ impl Renewal {
             let settings = Settings::Server(server.outbound.clone());
             settings.of_files().map(|it| (used_by, Place::Server(&server.name), it))
         });
-        for (used_by, place, settings) in at_listeners.chain(at_upstreams).chain(at_servers) {
+        let config = snapshot.config();
+        let at_introspection = config.servers.iter().filter_map(|server| {
+            let used_by = format!("authorization_servers.{}.introspection", server.name);
+            let identity = server.introspection.as_ref()?.client.identity()?.clone();
+            Some((used_by, Place::Introspection(&server.name), Settings::Client(identity)))
+        });
+        let at_clients = config.clients.iter().filter_map(|client| {
+            let used_by = format!("clients.{}", client.name);
+            let identity = client.authentication.identity()?.clone();
+            Some((used_by, Place::Client(&client.name), Settings::Client(identity)))
+        });
+        let all = at_listeners.chain(at_upstreams).chain(at_servers);
+        for (used_by, place, settings) in all.chain(at_introspection).chain(at_clients) {
             let known = before.remove(&used_by).filter(|known| known.settings == settings);
             let mut watched = known.unwrap_or(Watched { settings, read_at: now, refused: None });
             if is_due {
@@ -154,11 +175,17 @@ impl Renewal {
                 let tls = Tls::new(tls.clone()).map_err(|error| error.to_string())?;
                 listener.renew(tls, |current| Settings::Listener(current.clone()) == *old)
             }
-            (Place::Upstream(_) | Place::Server(_), _) => {
+            (
+                Place::Upstream(_) | Place::Server(_) | Place::Introspection(_) | Place::Client(_),
+                _,
+            ) => {
                 let changed = self.gateway.change(|config| new.take_place(old, place, config));
                 changed.map_err(|error| error.to_string())?
             }
-            (Place::Listener(_), Settings::Upstream(_) | Settings::Server(_)) => false,
+            (
+                Place::Listener(_),
+                Settings::Upstream(_) | Settings::Server(_) | Settings::Client(_),
+            ) => false,
         };
         Ok(is_done.then_some(new))
     }
@@ -184,6 +211,15 @@ impl Settings {
                 let found = all.find(|one| *one.name == **name && one.outbound == *old);
                 found.map(|server| server.outbound = new.clone()).is_some()
             }
+            (Place::Introspection(name), Self::Client(new), Self::Client(old)) => {
+                let mut all = config.servers.iter_mut().filter(|one| *one.name == **name);
+                let found = all.find_map(|one| Some(&mut one.introspection.as_mut()?.client));
+                found.is_some_and(|client| show(client, old, new))
+            }
+            (Place::Client(name), Self::Client(new), Self::Client(old)) => {
+                let found = config.clients.iter_mut().find(|one| *one.name == **name);
+                found.is_some_and(|one| show(&mut one.authentication, old, new))
+            }
             _ => false,
         }
     }
@@ -193,6 +229,7 @@ impl Settings {
             Self::Listener(tls) => Box::new(tls.files()),
             Self::Upstream(tls) => Box::new(tls.files()),
             Self::Server(outbound) => Box::new(outbound.files()),
+            Self::Client(identity) => Box::new(identity.files()),
         }
     }
 
@@ -201,8 +238,20 @@ impl Settings {
             Self::Listener(tls) => tls.renewed(look).map(Self::Listener),
             Self::Upstream(tls) => tls.renewed(look).map(Self::Upstream),
             Self::Server(outbound) => outbound.renewed(look).map(Self::Server),
+            Self::Client(identity) => identity.renewed(look).map(Self::Client),
         }
         .map_err(|error| error.to_string())
+    }
+}
+
+/// Lets a client of ours show `new` in place of `old`; false if it shows another by now.
+fn show(client: &mut ClientAuthentication, old: &ClientIdentity, new: &ClientIdentity) -> bool {
+    match &mut client.method {
+        ClientAuthenticationMethod::Tls(identity) if identity == old => {
+            *identity = new.clone();
+            true
+        }
+        _ => false,
     }
 }
 
@@ -212,6 +261,7 @@ fn status((used_by, watched): (&String, &Watched)) -> CertificateStatus {
         Settings::Listener(tls) => CertificateStatus::of_listener(used_by, tls, read_at),
         Settings::Upstream(tls) => CertificateStatus::of_upstream(used_by, tls, read_at),
         Settings::Server(_) => CertificateStatus::of_server(used_by, read_at),
+        Settings::Client(identity) => CertificateStatus::of_client(used_by, identity, read_at),
     };
     let refused = watched.refused.as_ref().map(|refused| (refused.at, refused.why.clone()));
     CertificateStatus { refused, ..status }

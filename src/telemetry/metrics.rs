@@ -77,6 +77,8 @@ pub enum CacheKind {
     Negative,
     /// Tokens obtained for callers' keys and secrets.
     Basic,
+    /// Tokens obtained for callers' tokens.
+    Exchanged,
 }
 
 impl Endpoint {
@@ -119,7 +121,7 @@ impl CallOutcome {
 }
 
 impl CacheKind {
-    const ALL: [Self; 4] = [Self::Jwt, Self::Opaque, Self::Negative, Self::Basic];
+    const ALL: [Self; 5] = [Self::Jwt, Self::Opaque, Self::Negative, Self::Basic, Self::Exchanged];
 
     /// The label.
     pub const fn name(self) -> &'static str {
@@ -128,6 +130,7 @@ impl CacheKind {
             Self::Opaque => "opaque",
             Self::Negative => "negative",
             Self::Basic => "basic",
+            Self::Exchanged => "exchanged",
         }
     }
 }
@@ -341,7 +344,7 @@ impl Metrics {
     }
 
     /// The counter of a client's token requests that ended so: `granted`, `partial`, `refused`,
-    /// `unavailable`, `unusable`.
+    /// `unavailable`, `unusable`, `refreshed`, `refresh_refused`, `subject_refused`, `actor`.
     pub fn own_client(&self, client: &str, outcome: &'static str) -> IntCounter {
         self.own_client.with_label_values(&[client, outcome])
     }

@@ -263,7 +263,12 @@ pub(super) mod tests {
     };
 
     fn caches(bound: u64) -> TokenCaches {
-        TokenCaches::new(&config::Caches { tokens: bound, negative: bound, basic: bound })
+        TokenCaches::new(&config::Caches {
+            tokens: bound,
+            negative: bound,
+            basic: bound,
+            exchanged: bound,
+        })
     }
 
     pub(in crate::verify) fn key(token: &str) -> CacheKey {

@@ -23,6 +23,15 @@ pub(super) struct Metadata {
     pub(super) token: Option<Uri>,
     /// `revocation_endpoint`.
     pub(super) revocation: Option<Uri>,
+    /// `mtls_endpoint_aliases`: where clients go that authenticate by a certificate (RFC 8705 §5).
+    pub(super) mtls: MtlsAliases,
+}
+
+/// Those of `mtls_endpoint_aliases` that we use.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct MtlsAliases {
+    pub(super) introspection: Option<Uri>,
+    pub(super) token: Option<Uri>,
 }
 
 /// Fetches the metadata: at the address of RFC 8414, then at the two of OpenID.
@@ -75,6 +84,18 @@ fn read(body: &[u8], issuer: &Issuer) -> Result<Metadata, FetchFailure> {
         introspection: endpoint(&document, "introspection_endpoint")?,
         token: endpoint(&document, "token_endpoint")?,
         revocation: endpoint(&document, "revocation_endpoint")?,
+        mtls: mtls_aliases(&document)?,
+    })
+}
+
+fn mtls_aliases(document: &Claims) -> Result<MtlsAliases, FetchFailure> {
+    let aliases = document.object("mtls_endpoint_aliases");
+    let aliases =
+        aliases.map_err(|_| FetchFailure::Unusable("mtls_endpoint_aliases that are no object"))?;
+    let Some(aliases) = aliases else { return Ok(MtlsAliases::default()) };
+    Ok(MtlsAliases {
+        introspection: endpoint(&aliases, "introspection_endpoint")?,
+        token: endpoint(&aliases, "token_endpoint")?,
     })
 }
 
@@ -150,6 +171,10 @@ mod tests {
             ("jwks_uri", "1", false),
             ("introspection_endpoint", r#""http://10.0.0.1/i""#, false),
             ("token_endpoint", r#""//as.test/token""#, false),
+            ("mtls_endpoint_aliases", r#"{"token_endpoint":"https://mtls.as.test/token"}"#, true),
+            ("mtls_endpoint_aliases", r#"{"token_endpoint":"http://mtls.as.test/token"}"#, false),
+            ("mtls_endpoint_aliases", r#"{"introspection_endpoint":1}"#, false),
+            ("mtls_endpoint_aliases", r#""https://mtls.as.test""#, false),
         ] {
             let json = format!(r#"{{"issuer":"https://as.test","{member}":{value}}}"#);
             assert_eq!(read(json.as_bytes(), &issuer).is_ok(), good, "{member} {value}");

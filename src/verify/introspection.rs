@@ -16,7 +16,7 @@ use crate::config::{AuthorizationServer, Introspection};
 use crate::oauth::{
     Audiences, Claims, KeptClaims, ServerId, TokenDigest, TokenKind, VerifiedToken,
 };
-use crate::outbound::{FormRequest, OutboundFailure};
+use crate::outbound::{FormRequest, OutboundFailure, Tries};
 use crate::policy::details::AUTHORIZATION_DETAILS as DETAILS;
 use crate::reject::{InvalidToken, OutageCause};
 use crate::telemetry::{CallOutcome, Endpoint};
@@ -49,8 +49,9 @@ pub(super) async fn ask(
     // Known by now, or else the call says so: what names it may have come with the last refresh.
     let audience = client.is_for_token_endpoint().then(|| server.token_endpoint()).flatten();
     let token_endpoint = audience.as_ref();
-    let request = FormRequest { endpoint, parameters, client, issuer, token_endpoint, now };
-    let called = server.outbound().post(request).await;
+    let tries = Tries::Two;
+    let request = FormRequest { endpoint, parameters, client, issuer, token_endpoint, now, tries };
+    let called = server.introspecting().post(request).await;
     let status = called.as_ref().ok().map(|answer| answer.status.as_u16());
     let outcome = match &called {
         Ok(answer) => read(answer.status, answer.retry_after, &answer.body),

@@ -83,7 +83,7 @@ impl Check {
     ];
 
     /// Which check a readable JWT failed that was refused for `why`. `None`: not one of these but
-    /// the route's own look at `aud`, before which all of these held.
+    /// what comes after it: the route's own look at `aud`, or an exchange.
     pub const fn failed(why: InvalidToken) -> Option<Self> {
         match why {
             InvalidToken::Issuer | InvalidToken::Unjudgeable => Some(Self::Issuer),
@@ -96,7 +96,8 @@ impl Check {
             InvalidToken::Bound => Some(Self::Binding),
             InvalidToken::Inactive => Some(Self::Introspection),
             InvalidToken::Revoked => Some(Self::Revocation),
-            InvalidToken::Audience => None,
+            // The last comes after the route's own rules.
+            InvalidToken::Audience | InvalidToken::NotExchanged => None,
         }
     }
 }

@@ -24,7 +24,7 @@ use super::refresh;
 use super::signature::MacSecret;
 use super::status::ServerStatus;
 use crate::base::time;
-use crate::config::{AuthorizationServer, KeySource};
+use crate::config::{AuthorizationServer, ClientAuthentication, KeySource};
 use crate::oauth::{Algorithm, ServerId};
 use crate::outbound::{OutboundClient, OutboundError};
 use crate::reject::{Outage, OutageCause, Rejection, RetryAfter};
@@ -48,6 +48,8 @@ pub struct Server {
     settings: AuthorizationServer,
     metrics: ServerMetrics,
     outbound: OutboundClient,
+    /// For introspection, where our client there shows a certificate.
+    showing: Option<OutboundClient>,
     runtime: Handle,
     caches: Arc<TokenCaches>,
     secret: Option<MacSecret>,
@@ -77,6 +79,12 @@ impl Server {
             id,
             metrics: shared.metrics.server(&settings.name),
             outbound: OutboundClient::new(&settings.outbound)?,
+            showing: settings
+                .introspection
+                .as_ref()
+                .and_then(|introspection| introspection.client.identity())
+                .map(|identity| OutboundClient::showing(&settings.outbound, identity))
+                .transpose()?,
             runtime: shared.runtime.clone(),
             caches: Arc::clone(&shared.caches),
             secret: settings.shared_secret.as_ref().map(MacSecret::new),
@@ -114,18 +122,46 @@ impl Server {
         &self.outbound
     }
 
+    /// The client for calls by which a client of ours proves who it is.
+    ///
+    /// # Errors
+    /// When its certificate cannot be used.
+    pub fn outbound_for(
+        &self,
+        client: &ClientAuthentication,
+    ) -> Result<OutboundClient, OutboundError> {
+        match client.identity() {
+            None => Ok(self.outbound.clone()),
+            Some(identity) => OutboundClient::showing(&self.settings.outbound, identity),
+        }
+    }
+
     /// Where it gives tokens: configured, or else discovered. While it is not known, the metadata
     /// is fetched beside this call.
     pub fn token_endpoint(&self) -> Option<Uri> {
         if let Some(configured) = &self.settings.endpoints.token {
             return Some(configured.clone());
         }
+        self.wanted_metadata()?.token.clone()
+    }
+
+    /// Where it gives tokens to this client: one that shows a certificate goes where the metadata
+    /// says that one is asked for, if it says so (RFC 8705 §5).
+    pub fn token_endpoint_for(&self, client: &ClientAuthentication) -> Option<Uri> {
+        if self.settings.endpoints.token.is_none() && client.identity().is_some() {
+            let metadata = self.wanted_metadata()?;
+            return metadata.mtls.token.clone().or_else(|| metadata.token.clone());
+        }
+        self.token_endpoint()
+    }
+
+    fn wanted_metadata(&self) -> Option<Arc<Metadata>> {
         let metadata = self.metadata();
         if metadata.is_none() && !self.needs_metadata() {
             self.wants_metadata.store(true, Ordering::Release);
             self.poke.notify_one();
         }
-        metadata?.token.clone()
+        metadata
     }
 
     /// Whether tokens can be judged: the first key set is there and so are the introspection
@@ -143,8 +179,17 @@ impl Server {
     }
 
     pub(super) fn introspection_endpoint(&self) -> Option<Uri> {
-        let configured = self.settings.endpoints.introspection.clone();
-        configured.or_else(|| self.metadata()?.introspection.clone())
+        if let Some(configured) = &self.settings.endpoints.introspection {
+            return Some(configured.clone());
+        }
+        let metadata = self.metadata()?;
+        let alias = self.showing.as_ref().and_then(|_| metadata.mtls.introspection.clone());
+        alias.or_else(|| metadata.introspection.clone())
+    }
+
+    /// The client that asks about tokens.
+    pub(super) fn introspecting(&self) -> &OutboundClient {
+        self.showing.as_ref().unwrap_or(&self.outbound)
     }
 
     /// Where it revokes tokens (RFC 7009): configured, or else discovered.

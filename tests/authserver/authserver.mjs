@@ -45,7 +45,14 @@ const main = options.tls ? https.createServer(tlsOptions(certs), listener) : htt
 main.keepAliveTimeout = KEEP_ALIVE_MS;
 const port = await listen(main, options.port); // before the rest: the issuer's name contains the port
 
+// Where clients show certificates; the main port asks nobody for one.
+const mutual = options.tls && https.createServer({
+  ...tlsOptions(certs), ca: readFileSync(join(certs, 'ca.crt')), requestCert: true, rejectUnauthorized: false,
+}, listener);
+const mutualPort = mutual && await listen(mutual, '0');
+
 const server = {
+  mtls: mutual && `https://${HOST}:${mutualPort}`,
   issuer: `${options.tls ? 'https' : 'http'}://${HOST}:${port}`,
   front,
   store: new Store(),

@@ -1,6 +1,7 @@
 // Whom and what the server knows from the start: scopes, resources, users, clients.
 import { errors } from 'oidc-provider';
 
+import { JWT_BEARER, TOKEN_EXCHANGE } from './grants.mjs';
 import { newJwk, publicJwk } from './keys.mjs';
 
 export const API_SCOPES = ['orders:read', 'orders:write', 'orders:admin', 'reports:read'];
@@ -76,6 +77,13 @@ export function initialClients(clientKeys) {
     machine(`eighty-${'0123456789'.repeat(7)}abc`, { client_secret: 'eighty-secret' }),
     // What RFC 6749 appendix A.1 allows in an id: printable ASCII, so no é (the Django server has that).
     machine('sp:ecial %41+&=/?"\\~ id', { client_secret: 's:e%63ret+&=/?"\\~ x' }),
+    client('exchanger', [TOKEN_EXCHANGE, JWT_BEARER]),
+    client('renewer', [TOKEN_EXCHANGE, 'refresh_token']),
+    machine('mutual', {
+      client_secret: undefined,
+      token_endpoint_auth_method: 'tls_client_auth',
+      tls_client_auth_san_dns: 'client.test',
+    }),
     client('web', user, { application_type: 'native' }), // native: any loopback port may be redirected to
     open('native', { application_type: 'native' }),
     open('spa', { redirect_uris: [`${SPA_ORIGIN}/callback`], cors_origins: [SPA_ORIGIN] }),

@@ -1,7 +1,9 @@
 // oidc-provider, configured. What each setting is for is said where its name does not say it.
 import { errors, Provider } from 'oidc-provider';
 
+import { exchangedClaims, installExchange } from './exchange.mjs';
 import { installLogin } from './login.mjs';
+import { aliases, MTLS } from './mtls.mjs';
 import { DEFAULT_RESOURCE, OUTSIDER, resourceFor, USERS } from './directory.mjs';
 
 // oidc-provider 9 is written for Node.js 22; this is the one function that Node.js 20 lacks.
@@ -9,7 +11,7 @@ URL.parse ??= (url, base) => (URL.canParse(url, base) ? new URL(url, base) : nul
 
 const TOKEN_TTL_S = 600;
 
-export function createProvider({ issuer, keys, store }) {
+export function createProvider({ issuer, keys, store, mtls }) {
   const ttl = (ctx, token) => token.resourceServer?.accessTokenTTL ?? TOKEN_TTL_S;
   const provider = new Provider(issuer, {
     adapter: (model) => store.table(model),
@@ -28,12 +30,15 @@ export function createProvider({ issuer, keys, store }) {
     },
     findAccount: (ctx, sub) => ({ accountId: sub, claims: () => ({ sub, ...USERS[sub] }) }),
     extraTokenClaims: (ctx, token) => {
-      const claims = { ...USERS[token.accountId], ...token.ownClaims }; // ownClaims: mint.mjs
+      // ownClaims: mint.mjs, exchange.mjs
+      const claims = { ...USERS[token.accountId], ...exchangedClaims(token), ...token.ownClaims };
       return Object.keys(claims).length ? claims : undefined;
     },
     clientAuthMethods: [
       'client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none',
+      'tls_client_auth', 'self_signed_tls_client_auth',
     ],
+    ...(mtls && { discovery: { mtls_endpoint_aliases: aliases(mtls) } }),
     // By itself it takes the issuer, the token endpoint and the endpoint that is asked.
     assertJwtClientAuthClaimsAndHeader: (ctx, claims, header, client) => {
       const only = client.assertion_audience;
@@ -48,6 +53,7 @@ export function createProvider({ issuer, keys, store }) {
     features: {
       devInteractions: { enabled: false }, // login.mjs is in its place
       clientCredentials: { enabled: true },
+      mTLS: MTLS,
       revocation: { enabled: true },
       backchannelLogout: { enabled: true },
       introspection: {
@@ -68,5 +74,6 @@ export function createProvider({ issuer, keys, store }) {
   });
   provider.on('server_error', (ctx, error) => console.error(error));
   installLogin(provider);
+  installExchange(provider, keys);
   return provider;
 }

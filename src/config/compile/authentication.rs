@@ -2,8 +2,10 @@
 //! `[clients.NAME]`.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use jsonwebtoken::{EncodingKey, Header};
+use rustls_pki_types::CertificateDer;
 
 use crate::base::secret::Secret;
 use crate::config::context::Spot;
@@ -11,9 +13,10 @@ use crate::config::files;
 use crate::config::problem::Told;
 use crate::config::reader::Value;
 use crate::config::table::Table;
+use crate::config::tls::check_identity;
 use crate::config::{
     AssertionAudience, AssertionKey, BasicEncoding, ClientAuthentication,
-    ClientAuthenticationMethod,
+    ClientAuthenticationMethod, ClientIdentity,
 };
 use crate::oauth::{Algorithm, ClientId, SignatureAlgorithm};
 
@@ -43,42 +46,43 @@ enum Method {
     SecretBasic,
     SecretPost,
     PrivateKeyJwt,
-    TlsClientAuth,
+    Tls,
 }
 
 /// What stands beside `authentication`, read.
 struct Proof<'c> {
     secret: Option<(Secret, Spot<'c>)>,
-    key: Option<(Secret, Spot<'c>)>,
+    key: Option<(Key, Spot<'c>)>,
+    certificate: Option<(Certificate, Spot<'c>)>,
     key_id: Option<(Box<str>, Spot<'c>)>,
     key_algorithm: Option<(SignatureAlgorithm, Spot<'c>)>,
     audience: Option<(AssertionAudience, Spot<'c>)>,
     encoding: Option<(BasicEncoding, Spot<'c>)>,
 }
 
+/// PEM, and the file that it was read from, if it was one.
+type Key = (Secret, Option<PathBuf>);
+
+/// A chain, and the file that it was read from.
+type Certificate = (Vec<CertificateDer<'static>>, PathBuf);
+
 /// The method, and where its key is named.
 fn method<'c>(
     table: &mut Table<'c>,
 ) -> Result<(ClientAuthenticationMethod, Option<Spot<'c>>), Told> {
-    let method = table.or("authentication", Method::SecretBasic, |value| {
-        let method = value.word(&METHODS)?;
-        match method {
-            Method::TlsClientAuth => {
-                Err(value.wrong("`tls_client_auth` is not built yet", "write another method"))
-            }
-            _ => Ok(method),
-        }
-    });
+    let method = table.or("authentication", Method::SecretBasic, |value| value.word(&METHODS));
     let secret = table.option("client_secret", with_spot(files::secret));
-    let key = table.option("client_key", with_spot(files::secret));
+    let key = table.option("client_key", with_spot(files::secret_and_file));
+    let certificate = table
+        .option("certificate", with_spot(|value| files::with_path(&value, files::certificates)));
     let key_id = table.option("client_key_id", with_spot(|value| value.text().map(Into::into)));
     let key_algorithm = table.option("client_key_algorithm", with_spot(key_algorithm));
     let audience = table.option("assertion_audience", with_spot(audience));
     let encoding = table.option("basic_encoding", with_spot(|value| encoding(&value)));
-    let (secret, key, key_id) = (secret?, key?, key_id?);
+    let (secret, key, certificate, key_id) = (secret?, key?, certificate?, key_id?);
     let (key_algorithm, audience, encoding) = (key_algorithm?, audience?, encoding?);
-    let key_at = key.as_ref().map(|(_, spot): &(Secret, Spot<'c>)| spot.clone());
-    let proof = Proof { secret, key, key_id, key_algorithm, audience, encoding };
+    let key_at = key.as_ref().map(|(_, spot): &(Key, Spot<'c>)| spot.clone());
+    let proof = Proof { secret, key, certificate, key_id, key_algorithm, audience, encoding };
     Ok((proof.by(method?, table)?, key_at))
 }
 
@@ -93,10 +97,13 @@ fn with_spot<'c, T>(
 
 impl Proof<'_> {
     fn by(self, method: Method, table: &mut Table<'_>) -> Result<ClientAuthenticationMethod, Told> {
-        if method == Method::PrivateKeyJwt {
-            return self.by_key(table);
+        match method {
+            Method::PrivateKeyJwt => return self.by_key(table),
+            Method::Tls => return self.by_certificate(table),
+            Method::SecretBasic | Method::SecretPost => {}
         }
-        unused(self.key, "private_key_jwt")?;
+        unused(self.key, "private_key_jwt\" or \"tls_client_auth")?;
+        unused(self.certificate, "tls_client_auth")?;
         unused(self.key_id, "private_key_jwt")?;
         unused(self.key_algorithm, "private_key_jwt")?;
         unused(self.audience, "private_key_jwt")?;
@@ -118,7 +125,8 @@ impl Proof<'_> {
     fn by_key(self, table: &mut Table<'_>) -> Result<ClientAuthenticationMethod, Told> {
         unused(self.secret, "client_secret_basic\" or \"client_secret_post")?;
         unused(self.encoding, "client_secret_basic")?;
-        let Some((pem, at)) = self.key else {
+        unused(self.certificate, "tls_client_auth")?;
+        let Some(((pem, _), at)) = self.key else {
             let write = "write client_key = { file = \"path\" }: PKCS#8, PEM";
             return Err(table.lacks(&["client_key"], "`client_key` is missing", write));
         };
@@ -140,6 +148,27 @@ impl Proof<'_> {
         let algorithm = Algorithm::Signature(algorithm);
         let key = AssertionKey { pem, algorithm, key_id, audience };
         Ok(ClientAuthenticationMethod::PrivateKeyJwt(key))
+    }
+
+    /// RFC 8705 §2: the handshake proves it.
+    fn by_certificate(self, table: &mut Table<'_>) -> Result<ClientAuthenticationMethod, Told> {
+        unused(self.secret, "client_secret_basic\" or \"client_secret_post")?;
+        unused(self.encoding, "client_secret_basic")?;
+        unused(self.key_id, "private_key_jwt")?;
+        unused(self.key_algorithm, "private_key_jwt")?;
+        unused(self.audience, "private_key_jwt")?;
+        let Some(((certificate, certificate_file), at)) = self.certificate else {
+            let write = "write certificate = \"client.crt\": PEM, our own certificate first";
+            return Err(table.lacks(&["certificate"], "`certificate` is missing", write));
+        };
+        let Some(((key, key_file), _)) = self.key else {
+            let write = "write client_key = { file = \"path\" }, the certificate's own, PEM";
+            return Err(table.lacks(&["client_key"], "`client_key` is missing", write));
+        };
+        check_identity(&certificate, &key)
+            .map_err(|error| at.wrong(error, "name a certificate and its own private key, PEM"))?;
+        let identity = ClientIdentity { certificate, key, certificate_file, key_file };
+        Ok(ClientAuthenticationMethod::Tls(identity))
     }
 }
 
@@ -201,11 +230,12 @@ fn parameters(value: Value<'_>) -> Result<BTreeMap<String, String>, Told> {
     crate::config::reader::all(read).map(BTreeMap::from_iter)
 }
 
-const METHODS: [(&str, Method); 4] = [
+const METHODS: [(&str, Method); 5] = [
     ("client_secret_basic", Method::SecretBasic),
     ("client_secret_post", Method::SecretPost),
     ("private_key_jwt", Method::PrivateKeyJwt),
-    ("tls_client_auth", Method::TlsClientAuth),
+    ("tls_client_auth", Method::Tls),
+    ("self_signed_tls_client_auth", Method::Tls),
 ];
 
 /// What assertions can be signed with; the first that fits a key is its default.
@@ -222,14 +252,21 @@ const SIGNS: [(SignatureAlgorithm, jsonwebtoken::Algorithm); 9] = [
 ];
 
 /// RFC 6749 §3.2: no parameter is sent twice.
-const OURS: [&str; 9] = [
+const OURS: [&str; 16] = [
+    "actor_token",
+    "actor_token_type",
+    "assertion",
     "client_assertion",
     "client_assertion_type",
     "client_id",
     "client_secret",
     "grant_type",
+    "refresh_token",
+    "requested_token_type",
     "resource",
     "scope",
+    "subject_token",
+    "subject_token_type",
     "token",
     "token_type_hint",
 ];

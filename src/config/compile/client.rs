@@ -4,19 +4,21 @@ use std::time::Duration;
 
 use super::authentication::{self, Authentication};
 use super::server::Server;
-use super::{Tables, access};
+use super::{Tables, access, grant};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
-use crate::config::reader::{Form, Value};
+use crate::config::reader::{Form, Value, all};
 use crate::config::table::Table;
 use crate::config::value::{Zero, duration, resource};
-use crate::config::{self, PartialScopes};
+use crate::config::{self, ExchangeGrant, Grant, PartialScopes};
 use crate::oauth::ScopeSet;
 
 /// A client, and where its own key is named, if it has one.
 pub(super) struct Client<'c> {
     pub(super) settings: config::Client,
     pub(super) key_at: Option<Spot<'c>>,
+    /// `actor`, which may name a client that is read later.
+    actor: Option<Value<'c>>,
 }
 
 pub(super) fn read<'c>(
@@ -40,8 +42,12 @@ fn client<'c>(
     let partial_scopes = table.or("partial_scopes", PartialScopes::Refuse, |value| {
         value.word(&[("refuse", PartialScopes::Refuse), ("allow", PartialScopes::Allow)])
     });
-    let (negative_cache_ttl, cache_ttl) = cache_ttls(table);
+    let negative_cache_ttl = negative_cache_ttl(table);
+    let cache_ttl = table.option("cache_ttl", |value| duration(&value, Zero::Allowed));
+    let grant = grant::read(table, cache_ttl.as_ref().ok().copied().flatten());
+    let refresh_tokens = table.or("refresh_tokens", false, |value| value.boolean());
     let (server, Authentication { settings: authentication, key_at }) = (server?, authentication?);
+    let (grant, actor) = grant?;
     let settings = config::Client {
         name: name.into(),
         server,
@@ -50,19 +56,56 @@ fn client<'c>(
         resources: resources?,
         partial_scopes: partial_scopes?,
         negative_cache_ttl: negative_cache_ttl?,
-        cache_ttl: cache_ttl?,
+        cache_ttl: cache_ttl?.unwrap_or(CACHE_TTL),
+        grant,
+        refresh_tokens: refresh_tokens?,
     };
-    Ok(Client { settings, key_at })
+    Ok(Client { settings, key_at, actor })
+}
+
+/// Finds the clients whose tokens say who acts, when all of them are read.
+pub(super) fn name_actors(clients: &mut Tables<Client<'_>>) -> Result<(), Told> {
+    let named = clients
+        .good_ones()
+        .filter_map(|(index, client)| Some((index, actor(clients, client.actor.as_ref()?))));
+    let named: Vec<_> = named.collect();
+    let told = named.into_iter().map(|(index, found)| {
+        let found = found?;
+        if let Some(client) = clients.good_mut(index)
+            && let Grant::Exchange(exchange) = &mut client.settings.grant
+            && let ExchangeGrant::TokenExchange(exchange) = &mut exchange.by
+        {
+            exchange.actor = Some(found);
+        }
+        Ok(())
+    });
+    all(told).map(drop)
+}
+
+fn actor(clients: &Tables<Client<'_>>, value: &Value<'_>) -> Result<usize, Told> {
+    let index = clients.find(value)?;
+    match clients.good(index) {
+        Some(client) if client.settings.grant != Grant::ClientCredentials => Err(value.wrong(
+            "who acts is the gateway itself, and this client has a token for each caller",
+            "name a client with grant = \"client_credentials\"",
+        )),
+        // One with a mistake is told of where it stands.
+        Some(_) | None => Ok(index),
+    }
 }
 
 /// `negative_cache_ttl` and `cache_ttl`, which several tables have.
 pub(super) fn cache_ttls(
     table: &mut Table<'_>,
 ) -> (Result<Duration, Told>, Result<Duration, Told>) {
-    let mut ttl = |key, default_s| {
-        table.or(key, Duration::from_secs(default_s), |value| duration(&value, Zero::Allowed))
-    };
-    (ttl("negative_cache_ttl", 10), ttl("cache_ttl", 60))
+    let negative_cache_ttl = negative_cache_ttl(table);
+    let ttl = table.or("cache_ttl", CACHE_TTL, |value| duration(&value, Zero::Allowed));
+    (negative_cache_ttl, ttl)
+}
+
+fn negative_cache_ttl(table: &mut Table<'_>) -> Result<Duration, Told> {
+    let default = Duration::from_secs(10);
+    table.or("negative_cache_ttl", default, |value| duration(&value, Zero::Allowed))
 }
 
 fn resources(value: Value<'_>) -> Result<Vec<Box<str>>, Told> {
@@ -71,3 +114,5 @@ fn resources(value: Value<'_>) -> Result<Vec<Box<str>>, Told> {
         _ => resource(&value).map(|resource| vec![resource]),
     }
 }
+
+const CACHE_TTL: Duration = Duration::from_secs(60);

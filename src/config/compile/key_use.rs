@@ -59,8 +59,10 @@ impl<'a, 'c> Use<'a, 'c> {
             ClientAuthenticationMethod::PrivateKeyJwt(key) => {
                 Some(Self { server, audience: key.audience, key: identity(key), at })
             }
+            // A handshake proves a key to the one that it is made with, and to nobody else.
             ClientAuthenticationMethod::SecretBasic(..)
-            | ClientAuthenticationMethod::SecretPost(_) => None,
+            | ClientAuthenticationMethod::SecretPost(_)
+            | ClientAuthenticationMethod::Tls(_) => None,
         }
     }
 

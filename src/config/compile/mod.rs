@@ -7,6 +7,8 @@ mod check;
 mod client;
 mod constant;
 mod cors;
+mod forward;
+mod grant;
 mod guard;
 mod identity;
 mod introspection;
@@ -38,7 +40,9 @@ pub(super) fn config(root: Value<'_>, digest: Digest) -> Result<Config, Told> {
 fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let servers = Tables::read(top, "authorization_servers", server::read);
     let upstreams = Tables::read(top, "upstreams", upstream::read);
-    let clients = Tables::read(top, "clients", |name, value| client::read(name, value, &servers));
+    let mut clients =
+        Tables::read(top, "clients", |name, value| client::read(name, value, &servers));
+    let actors = client::name_actors(&mut clients);
     let resources = Tables::read(top, "resources", resource::read);
     #[rustfmt::skip]
     let tables = Names {
@@ -60,6 +64,7 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let doors = revocation::check_addresses(&servers, good_routes.map(route::Draft::place));
     let (servers, upstreams, clients) =
         (servers.into_all(), upstreams.into_all(), clients.into_all());
+    actors?;
     checked?;
     addresses?;
     doors?;
@@ -149,6 +154,10 @@ impl<T> Tables<T> {
     /// The one at an index, if there is no mistake in it.
     fn good(&self, index: usize) -> Option<&T> {
         self.all.get(index).and_then(|(_, one)| one.as_ref().ok())
+    }
+
+    fn good_mut(&mut self, index: usize) -> Option<&mut T> {
+        self.all.get_mut(index).and_then(|(_, one)| one.as_mut().ok())
     }
 
     /// Those without a mistake, with their indexes.

@@ -4,10 +4,10 @@ use http::{HeaderName, Method};
 
 use super::constant::{self, Way};
 use super::guard::{self, Guard};
-use super::{Names, cors, identity, rewrite, timeout, upgrade};
+use super::{Names, cors, forward, identity, rewrite, timeout, upgrade};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
-use crate::config::reader::{Form, Value};
+use crate::config::reader::Value;
 use crate::config::table::Table;
 use crate::config::value::size;
 use crate::config::{Forward, Route, RouteTimeouts, Upgrade};
@@ -103,7 +103,7 @@ fn rest<'c>(
     let name = table.option("name", name);
     let write = "write upstream = \"NAME\" of an [upstreams.NAME]";
     let upstream = table.must("upstream", write, |value| names.upstreams.find(&value));
-    let forward = table.or("forward", Forward::Token, |value| forward(value, names));
+    let forward = table.or("forward", Forward::Token, |value| forward::read(value, names, guard));
     let rewrite = table.option("rewrite", |value| rewrite::read(value, path));
     let identity = table.or("identity_headers", Vec::new(), |value| {
         guard::refuse_if_public(guard, value.spot())?;
@@ -224,16 +224,6 @@ fn label(methods: &MethodSet, host: &str, path: &str) -> Box<str> {
         }
     };
     format!("{methods}{host}{path}").chars().take(ROUTE_NAME_MAX_BYTES).collect::<String>().into()
-}
-
-fn forward(value: Value<'_>, names: &Names<'_, '_>) -> Result<Forward, Told> {
-    match value.form(&[Form::Text, Form::Table]) {
-        Some(Form::Table) => value.table(|table| {
-            let write = "write forward = { client = \"NAME\" } of a [clients.NAME]";
-            table.must("client", write, |value| names.clients.find(&value)).map(Forward::Client)
-        }),
-        _ => value.word(&[("token", Forward::Token), ("none", Forward::None)]),
-    }
 }
 
 const PATH: &str = "write path = \"/orders/{id}\" or \"/files/{*rest}\"";

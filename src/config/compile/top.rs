@@ -31,7 +31,8 @@ pub(super) fn caches(table: &mut Table<'_>) -> Result<Caches, Told> {
     let tokens = entries("tokens", 100_000);
     let negative = entries("negative", 10_000);
     let basic = entries("basic", 10_000);
-    Ok(Caches { tokens: tokens?, negative: negative?, basic: basic? })
+    let exchanged = entries("exchanged", 10_000);
+    Ok(Caches { tokens: tokens?, negative: negative?, basic: basic?, exchanged: exchanged? })
 }
 
 pub(super) fn drain(table: &mut Table<'_>) -> Result<Drain, Told> {

@@ -2,7 +2,8 @@
 //!
 //! The outcome is that of [`decide`], the function that requests go through; the
 //! steps around it only tell what that saw. Nothing is sent to the upstream, nothing counted and
-//! nothing logged; tokens are judged, and fetched where the route takes one along, as for a request.
+//! nothing logged; tokens are judged, and our own fetched where the route takes one along, as for a
+//! request. No caller's token is exchanged: that happens behind the decision.
 
 mod step;
 mod token;
@@ -15,7 +16,7 @@ use http::{HeaderName, HeaderValue, Request, StatusCode, request};
 use super::context::Context;
 use super::entry::Entry;
 use super::pipeline::{Decision, decide};
-use super::route::facts;
+use super::route::{Forwarding, facts};
 use super::snapshot::Snapshot;
 use super::{Connection, Gateway, Route};
 use crate::base::time;
@@ -105,6 +106,9 @@ impl Story<'_> {
                 let (whose, request) = ((principal, audiences), facts(self.asked));
                 self.steps.extend(token::rules(requirement, &token, whose, now, request));
             }
+        }
+        if let (Ok(Decided::Onward(_)), Some(exchanged)) = (&self.decided, exchanged_by(route)) {
+            self.step(Mark::Yes, "exchange", exchanged);
         }
         match &self.decided {
             Err(Rejection::OwnClientRefused(_)) => self.refused_here("own token"),
@@ -231,13 +235,31 @@ impl Story<'_> {
         let route = self.context.route().map(|route| &***route);
         let upstream = route.and_then(|terms| Some(terms.upstream.as_ref()?.0.settings()));
         let headers = request.headers().iter();
+        let mut headers: Vec<(String, String)> =
+            headers.map(|(name, value)| (name.to_string(), told(name, value))).collect();
+        if let Some(Forwarding::Exchange(client)) = route.map(|route| &route.forward) {
+            let told = format!("Bearer (what clients.{} is given for it)", client.settings().name);
+            headers.push((AUTHORIZATION.to_string(), told));
+        }
         Sent {
             upstream: upstream.map(|settings| settings.name.to_string()).unwrap_or_default(),
             method: request.method().to_string(),
             target: request.uri().to_string(),
-            headers: headers.map(|(name, value)| (name.to_string(), told(name, value))).collect(),
+            headers,
         }
     }
+}
+
+/// That a request takes along another token than the caller's, which nobody asks for here.
+fn exchanged_by(route: &Route) -> Option<String> {
+    let Forwarding::Exchange(client) = &route.forward else { return None };
+    let settings = client.settings();
+    let (name, grant) = (&settings.name, settings.grant.name());
+    let server = &client.server().settings().issuer;
+    Some(format!(
+        "clients.{name} would ask {server} for another token ({grant}); it is not asked now, and \
+         may say no"
+    ))
 }
 
 /// A credential is told by its scheme and the digest of what stands behind it.

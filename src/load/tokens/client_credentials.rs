@@ -14,7 +14,7 @@ use crate::base::secret::{Secret, SecretSource};
 use crate::base::time;
 use crate::config::{BasicEncoding, ClientAuthentication, ClientAuthenticationMethod, Outbound};
 use crate::oauth::{Claims, ClientId, Issuer, Plaintext, ScopeSet};
-use crate::outbound::{Answer, FormRequest, OutboundClient, OutboundError, OutboundFailure};
+use crate::outbound::{Answer, FormRequest, OutboundClient, OutboundError, OutboundFailure, Tries};
 
 /// Who asks for tokens, where, and for what.
 #[derive(Clone, Debug)]
@@ -116,6 +116,7 @@ impl ClientCredentials {
             issuer: &issuer.map_err(|_| FetchError::Endpoint)?,
             token_endpoint: Some(&self.endpoint),
             now: time::now().unix,
+            tries: Tries::Two,
         };
         read(&client.post(request).await.map_err(|failure| match failure {
             OutboundFailure::UnsafeEndpoint => FetchError::Endpoint,

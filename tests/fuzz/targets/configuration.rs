@@ -1,7 +1,7 @@
 //! The text of a configuration.
 #![allow(clippy::expect_used, clippy::panic, reason = "a target stops at what must not be")]
 
-use super::{Config, Forward, Problem, Severity, Source, parse};
+use super::{Config, Forward, Grant, Problem, Severity, Source, parse};
 use crate::oauth::Plaintext;
 use crate::route::{RouteKey, Table};
 
@@ -34,6 +34,9 @@ fn check_config(config: &Config) {
     let is_server = |index: &usize| *index < config.servers.len();
     for client in &config.clients {
         assert!(is_server(&client.server), "client {}", client.name);
+        let actor = client.grant.actor().and_then(|actor| config.clients.get(actor));
+        let is_own = actor.is_none_or(|actor| actor.grant == Grant::ClientCredentials);
+        assert!(is_own, "client {}", client.name);
     }
     for route in &config.routes {
         assert!(route.upstream < config.upstreams.len(), "{}", route.name);
@@ -41,8 +44,14 @@ fn check_config(config: &Config) {
         for server in route.opaque_server.iter().chain(&route.basic_server) {
             assert!(route.servers.contains(server), "{}", route.name);
         }
-        if let Forward::Client(index) = route.forward {
-            assert!(index < config.clients.len(), "{}", route.name);
+        let grant = |index: usize| {
+            let client = config.clients.get(index).expect("a forward names a client");
+            client.grant.clone()
+        };
+        match route.forward {
+            Forward::Token | Forward::None => {}
+            Forward::Client(index) => assert_eq!(grant(index), Grant::ClientCredentials),
+            Forward::Exchange(index) => assert!(matches!(grant(index), Grant::Exchange(_))),
         }
     }
     let keys: Vec<_> = config

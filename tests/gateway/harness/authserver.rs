@@ -49,7 +49,12 @@ impl AuthServer {
 
     /// The certificate of the authority that vouches for it.
     pub fn ca(&self) -> String {
-        format!("{}/ca.crt", self.certs.as_deref().expect("a server with TLS"))
+        self.file("ca.crt")
+    }
+
+    /// One of its certificates and keys.
+    pub fn file(&self, name: &str) -> String {
+        format!("{}/{name}", self.certs.as_deref().expect("a server with TLS"))
     }
 
     /// Asks its control port; `body` null: a GET.

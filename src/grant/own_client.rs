@@ -1,5 +1,8 @@
 //! A client of the gateway's own, and its token for an upstream (RFC 6749 §4.4).
 //!
+//! Where it may keep refresh tokens and is given one, renewal spends that one (RFC 6749 §6), and asks
+//! anew at once where it is refused: callers see nothing of it.
+//!
 //! # What holds
 //! * A held and good token costs one atomic load. It is renewed beside its use, ahead of its end,
 //!   and nobody waits for that.
@@ -10,32 +13,29 @@
 //!   per request.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use arc_swap::ArcSwapOption;
-use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
-use super::answer::TokenAnswer;
+use super::asker::{Answered, Asker, Failed, Weighed};
 use super::flight::Flights;
 use super::own_token::{OwnToken, RENEW_MIN};
 use super::refusal::{Refusal, Why};
+use super::request::Asked;
 use super::status::ClientStatus;
-use super::{RETRY_DEFAULT, TokenRequest, ask, until};
+use super::{RETRY_DEFAULT, until};
 use crate::base::random;
 use crate::base::time::{self, Now};
-use crate::config::{self, PartialScopes};
+use crate::config;
 use crate::oauth::ScopeSet;
+use crate::outbound::OutboundError;
 use crate::reject::{OutageCause, OwnClientCause, Rejection};
-use crate::telemetry::Metrics;
-use crate::verify::{IssuedFacts, Server, Shared};
+use crate::verify::{Server, Shared};
 
-/// One `[clients.NAME]`, live.
+/// One `[clients.NAME]` with a token of its own, live.
 pub struct OwnClient {
-    settings: config::Client,
-    server: Arc<Server>,
-    runtime: Handle,
-    metrics: Arc<Metrics>,
+    asker: Asker,
     current: ArcSwapOption<OwnToken>,
     last: Mutex<Last>,
     flights: Flights<(), Outcome>,
@@ -69,26 +69,30 @@ impl Drop for OwnClient {
 
 impl OwnClient {
     /// Brings a client up; it asks for nothing before it is used.
-    pub fn start(settings: config::Client, server: Arc<Server>, shared: &Shared) -> Arc<Self> {
-        Arc::new(Self {
-            settings,
-            server,
-            runtime: shared.runtime.clone(),
-            metrics: Arc::clone(&shared.metrics),
+    ///
+    /// # Errors
+    /// When its certificate cannot be used.
+    pub fn start(
+        settings: config::Client,
+        server: Arc<Server>,
+        shared: &Shared,
+    ) -> Result<Arc<Self>, OutboundError> {
+        Ok(Arc::new(Self {
+            asker: Asker::new(settings, server, shared)?,
             current: ArcSwapOption::empty(),
             last: Mutex::default(),
             flights: Flights::new(1),
-        })
+        }))
     }
 
     /// Its settings.
     pub fn settings(&self) -> &config::Client {
-        &self.settings
+        &self.asker.settings
     }
 
     /// The authorization server that it asks.
     pub fn server(&self) -> &Arc<Server> {
-        &self.server
+        &self.asker.server
     }
 
     /// A good token: the one that is held, or else that of one exchange, however many wait.
@@ -124,7 +128,7 @@ impl OwnClient {
         }
         let mut last = self.last();
         last.renew_by(None);
-        let pause = self.settings.negative_cache_ttl;
+        let pause = self.settings().negative_cache_ttl;
         let again =
             last.dropped.replace(now.instant).is_some_and(|at| now.instant < until(at, pause));
         // Its successor too: another exchange would not help, and each request would make one.
@@ -133,7 +137,30 @@ impl OwnClient {
             last.refusal = Some(Refusal { why, until: until(now.instant, pause) });
         }
         drop(last);
-        tracing::warn!(client = %self.settings.name, again, "upstream refused the client's token");
+        tracing::warn!(client = %self.settings().name, again, "upstream refused the client's token");
+    }
+
+    /// Spends the refresh token that came with `token`, at once, for whoever asked for it by hand.
+    /// `None`: there is none.
+    ///
+    /// # Errors
+    /// As [`token`](Self::token). Where the refresh token is refused, that is told; nothing else is
+    /// asked for.
+    pub async fn refreshed(
+        self: &Arc<Self>,
+        token: &Arc<OwnToken>,
+    ) -> Result<Option<Arc<OwnToken>>, Rejection> {
+        let Some(refresh) = token.take_refresh() else { return Ok(None) };
+        let failed = |(why, wait): Failed| {
+            let now = time::now();
+            let refusal = Refusal { why, until: until(now.instant, wait) };
+            refusal.rejection(self.settings(), self.server(), now)
+        };
+        let pause = self.settings().negative_cache_ttl;
+        let answered = self.asker.ask(Asked::Refresh(&refresh)).await;
+        let answered = answered.map_err(|failure| failed(Why::of(failure, pause)))?;
+        let weighed = self.asker.weigh(answered, |_| {}).await.map_err(failed)?;
+        Ok(Some(Arc::new(weighed.token)))
     }
 
     /// What `/status` shows.
@@ -141,7 +168,7 @@ impl OwnClient {
         let left = self.current.load().as_ref().and_then(|token| token.left(time::now()));
         let last = self.last();
         let error = last.refusal.as_ref().map(|refusal| refusal.why.word());
-        ClientStatus::new(&self.settings, &self.server.settings().name, last.granted.as_ref())
+        ClientStatus::new(self.settings(), &self.server().settings().name, last.granted.as_ref())
             .left(left)
             .error(error)
     }
@@ -153,15 +180,16 @@ impl OwnClient {
 
     fn refusal(&self, now: Now) -> Option<Rejection> {
         let refusal = self.last().refusal.clone()?;
-        (now.instant < refusal.until).then(|| refusal.rejection(&self.settings, &self.server, now))
+        (now.instant < refusal.until)
+            .then(|| refusal.rejection(self.settings(), self.server(), now))
     }
 
     /// One exchange for all that ask meanwhile; `replacing` is a good token that is renewed.
     async fn fetch(self: &Arc<Self>, now: Now, replacing: Option<Arc<OwnToken>>) -> Outcome {
         let client = Arc::clone(self);
         let flight = || async move { client.fly(now, replacing).await };
-        let outcome = self.flights.join((), &self.runtime, flight).await;
-        outcome.unwrap_or_else(|| Err(self.server.outage(OutageCause::Busy, Some(RETRY_DEFAULT))))
+        let outcome = self.flights.join((), &self.asker.runtime, flight).await;
+        outcome.unwrap_or_else(|| Err(self.server().outage(OutageCause::Busy, Some(RETRY_DEFAULT))))
     }
 
     async fn fly(self: Arc<Self>, now: Now, replacing: Option<Arc<OwnToken>>) -> Outcome {
@@ -174,90 +202,42 @@ impl OwnClient {
         if let Some(refusal) = self.refusal(now) {
             return Err(refusal);
         }
-        let sent = time::now();
-        let request = TokenRequest {
-            client: &self.settings.authentication,
-            scopes: &self.settings.scopes,
-            resources: &self.settings.resources,
-        };
-        let answer = ask(&self.server, &request, sent).await;
-        let outcome = match answer {
-            Ok(answer) => self.weigh(answer, sent).await,
-            Err(failure) => Err(Why::of(failure, self.settings.negative_cache_ttl)),
+        let outcome = match self.ask(replacing).await {
+            Ok(answered) => {
+                let note = |granted: &ScopeSet| self.last().granted = Some(granted.clone());
+                self.asker.weigh(answered, note).await
+            }
+            Err(failed) => Err(failed),
         };
         self.settle(outcome)
     }
 
-    /// Holds what was granted against what was asked for.
-    async fn weigh(
-        &self,
-        answer: TokenAnswer,
-        sent: Now,
-    ) -> Result<(OwnToken, ScopeSet), (Why, Duration)> {
-        let life = answer.life.unwrap_or(self.settings.cache_ttl);
-        let granted = self.granted(&answer, sent, life).await?;
-        let missing = self.settings.scopes.missing_from(&granted);
-        self.metrics.missing_scopes(&self.settings.name).set(whole(missing.len()));
-        self.last().granted = Some(granted.clone());
-        if !missing.is_empty() {
-            tracing::warn!(client = %self.settings.name, %missing, "client was granted fewer scopes");
-            if self.settings.partial_scopes == PartialScopes::Refuse {
-                let why = Why::Client(OwnClientCause::PartialScopes(missing));
-                return Err((why, self.settings.negative_cache_ttl));
-            }
-        }
-        let has_end = answer.life.is_some();
-        let token = OwnToken::new(answer.bearer, granted, life, sent);
-        // The answer took longer than the token lives.
-        if has_end && !token.is_good(time::now()) {
-            let why = Why::Client(OwnClientCause::Unusable);
-            return Err((why, self.settings.negative_cache_ttl));
-        }
-        Ok((token, missing))
-    }
-
-    /// What was granted: what the answer or the token says; else what introspection says; else,
-    /// by RFC 6749 §5.1, what was asked for.
-    async fn granted(
-        &self,
-        answer: &TokenAnswer,
-        sent: Now,
-        life: Duration,
-    ) -> Result<ScopeSet, (Why, Duration)> {
-        if let Some(said) = answer.scopes_said() {
-            return Ok(said);
-        }
-        let asked = &self.settings.scopes;
-        if asked.is_empty() || self.server.settings().introspection.is_none() {
-            return Ok(asked.clone());
-        }
-        let issued = IssuedFacts {
-            client_id: self.settings.authentication.client_id.clone(),
-            scopes: None,
-            expires: sent.unix.plus(life),
+    async fn ask(&self, replacing: Option<Arc<OwnToken>>) -> Result<Answered, Failed> {
+        let refreshed = match replacing.and_then(|token| token.take_refresh()) {
+            Some(refresh) => self.asker.refresh(refresh).await,
+            None => None,
         };
-        match self.server.judge_issued(answer.bearer.raw(), &issued, time::now()).await {
-            Ok(token) => Ok(token.scopes().to_set()),
-            Err(Rejection::VerifierUnavailable(outage)) => {
-                let wait = Duration::from_secs(outage.retry_after.seconds());
-                Err((Why::Outage(outage.cause), wait))
-            }
-            // Asked, and the server does not vouch for its own token: nothing was granted.
-            Err(_) => Ok(ScopeSet::default()),
-        }
+        let answered = match refreshed {
+            Some(answered) => answered,
+            None => self.asker.ask(Asked::ClientCredentials).await,
+        };
+        answered.map_err(|failure| Why::of(failure, self.settings().negative_cache_ttl))
     }
 
     /// Writes down how the exchange ended.
-    fn settle(self: &Arc<Self>, outcome: Result<(OwnToken, ScopeSet), (Why, Duration)>) -> Outcome {
-        let name = &self.settings.name;
+    fn settle(self: &Arc<Self>, outcome: Result<Weighed, Failed>) -> Outcome {
+        let name = &self.settings().name;
         match outcome {
-            Ok((token, missing)) => {
+            Ok(Weighed { token, missing }) => {
+                if !missing.is_empty() {
+                    tracing::warn!(client = %name, %missing, "client was granted fewer scopes");
+                }
                 let word = if missing.is_empty() { "granted" } else { "partial" };
-                self.metrics.own_client(name, word).inc();
+                self.asker.metrics.own_client(name, word).inc();
                 let token = Arc::new(token);
                 self.current.store(Some(Arc::clone(&token)));
                 let renewal = renew(Arc::downgrade(self), Arc::clone(&token));
-                let renewal = self.runtime.spawn(renewal).abort_handle();
+                let renewal = self.asker.runtime.spawn(renewal).abort_handle();
                 let mut last = self.last();
                 last.refusal = None;
                 last.renew_by(Some(renewal));
@@ -265,11 +245,14 @@ impl OwnClient {
                 Ok(token)
             }
             Err((why, wait)) => {
-                self.metrics.own_client(name, why.label()).inc();
+                self.asker.metrics.own_client(name, why.label()).inc();
+                if let Why::Client(OwnClientCause::PartialScopes(missing)) = &why {
+                    tracing::warn!(client = %name, %missing, "client was granted fewer scopes");
+                }
                 tracing::warn!(client = %name, error = why.word(), "client was given no token");
                 let now = time::now();
                 let refusal = Refusal { why, until: until(now.instant, wait) };
-                let rejection = refusal.rejection(&self.settings, &self.server, now);
+                let rejection = refusal.rejection(self.settings(), self.server(), now);
                 self.last().refusal = Some(refusal);
                 Err(rejection)
             }
@@ -306,14 +289,13 @@ async fn renew(client: Weak<OwnClient>, token: Arc<OwnToken>) {
     }
 }
 
-fn whole(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::testing::{Fixture, jwt, scopes};
+    use std::time::Duration;
+
     use super::*;
+    use crate::config::PartialScopes;
     use crate::outbound::testing::{FakeServer, Reply};
     use crate::reject::{Outage, OwnClientFailure, RetryAfter};
 
@@ -336,7 +318,7 @@ mod tests {
             partial_scopes: partial,
             ..fixture.client_settings()
         };
-        OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared)
+        OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared).unwrap()
     }
 
     fn refused(cause: OwnClientCause) -> Rejection {
@@ -363,7 +345,8 @@ mod tests {
         };
         settings.authentication.parameters.insert("audience".into(), "aud".into());
         settings.authentication.parameters.insert("scope".into(), "all".into());
-        let client = OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared);
+        let client =
+            OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared).unwrap();
         let token = client.token().await.unwrap();
         assert_eq!(token.authorization(), "Bearer t");
         assert_eq!(
@@ -399,7 +382,8 @@ mod tests {
             let fixture = Fixture::start_silenced_after(1, token_reply(more)).await;
             let settings =
                 config::Client { cache_ttl: Duration::from_secs(302), ..fixture.client_settings() };
-            let client = OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared);
+            let client =
+                OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared).unwrap();
             let now = time::now();
             client.token_at(now).await.unwrap();
             assert!(client.token_at(later(now, last_good)).await.is_ok(), "{more}");
@@ -535,7 +519,7 @@ mod tests {
             let token = allowing.token().await.unwrap();
             assert_eq!(token.granted(), &scopes(granted), "{claim}");
             let gauge = fixture.shared.metrics.missing_scopes("reports").get();
-            assert_eq!(gauge, whole(scopes(missing).len()), "{claim}");
+            assert_eq!(gauge, i64::try_from(scopes(missing).len()).unwrap(), "{claim}");
             let outcome = client(&fixture, asked, PartialScopes::Refuse).token().await;
             let word = if missing.is_empty() { "granted" } else { "partial" };
             let tokens = fixture.counted("scopegate_client_tokens_total", &["reports", word]);
@@ -624,6 +608,117 @@ mod tests {
         assert!(status["expires_in_s"].as_u64().unwrap() > 50);
         assert!(!format!("{status} {token:?}").contains("t0k3n"));
         assert!(!format!("{status}").contains("s3cret"));
+    }
+
+    /// Gives `rN` with the token `tN`, and takes each refresh token that `is_good` says.
+    fn rotating(
+        is_good: impl Fn(&str) -> bool + Send + Sync + 'static,
+    ) -> impl Fn(&crate::outbound::testing::Seen) -> Reply + Send + Sync {
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        move |seen| {
+            let number = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            let refresh = seen.form("refresh_token");
+            match refresh.first() {
+                Some(token) if !is_good(token) => {
+                    Reply::new(400).body(r#"{"error":"invalid_grant"}"#)
+                }
+                _ => Reply::json(&format!(
+                    r#"{{"access_token":"t{number}","token_type":"Bearer","expires_in":600,
+                    "refresh_token":"r{number}"}}"#
+                )),
+            }
+        }
+    }
+
+    fn refreshing(fixture: &Fixture) -> Arc<OwnClient> {
+        let settings = config::Client { refresh_tokens: true, ..fixture.client_settings() };
+        OwnClient::start(settings, Arc::clone(&fixture.server), &fixture.shared).unwrap()
+    }
+
+    #[tokio::test]
+    async fn rfc6749_6_renewal_spends_each_refresh_token_once_and_the_new_one_takes_its_place() {
+        let fixture = Fixture::start(rotating(|_| true)).await;
+        let client = refreshing(&fixture);
+        let now = time::now();
+        let mut token = client.token_at(now).await.unwrap();
+        for number in 1..4 {
+            // Two renewals at once are one, and a token is spent by the first look at it.
+            let (one, other) = tokio::join!(
+                client.fetch(now, Some(Arc::clone(&token))),
+                client.fetch(now, Some(Arc::clone(&token)))
+            );
+            let (one, other) = (one.unwrap(), other.unwrap());
+            assert!(Arc::ptr_eq(&one, &other));
+            assert!(token.take_refresh().is_none(), "spent");
+            token = one;
+            assert_eq!(token.authorization(), &format!("Bearer t{number}"));
+            let seen = fixture.authorization_server.seen();
+            assert_eq!(seen.len(), number + 1);
+            assert_eq!(seen[number].form("grant_type"), ["refresh_token"]);
+            assert_eq!(seen[number].form("refresh_token"), [format!("r{}", number - 1)]);
+            assert!(seen[number].header("authorization").is_some(), "by the same client");
+        }
+    }
+
+    #[tokio::test]
+    async fn rfc6749_6_without_a_new_one_the_old_refresh_token_goes_on() {
+        let fixture = Fixture::start(|seen| {
+            let more =
+                if seen.form("refresh_token").is_empty() { r#","refresh_token":"r""# } else { "" };
+            token_reply(&format!(r#","expires_in":600{more}"#))
+        })
+        .await;
+        let client = refreshing(&fixture);
+        let now = time::now();
+        let mut token = client.token_at(now).await.unwrap();
+        for _ in 0..2 {
+            token = client.fetch(now, Some(token)).await.unwrap();
+        }
+        let spent = fixture.authorization_server.seen().into_iter();
+        let spent: Vec<_> = spent.map(|seen| seen.form("refresh_token").concat()).collect();
+        assert_eq!(spent, ["", "r", "r"]);
+    }
+
+    #[tokio::test]
+    async fn rfc6749_5_2_a_refused_refresh_token_makes_a_new_grant_at_once_and_callers_see_nothing()
+    {
+        let fixture = Fixture::start(rotating(|_| false)).await;
+        let client = refreshing(&fixture);
+        let now = time::now();
+        let first = client.token_at(now).await.unwrap();
+        let second = client.fetch(now, Some(first)).await.unwrap();
+        assert_eq!(second.authorization(), "Bearer t2");
+        let seen = fixture.authorization_server.seen();
+        let grants: Vec<_> = seen.iter().map(|seen| seen.form("grant_type").concat()).collect();
+        assert_eq!(grants, ["client_credentials", "refresh_token", "client_credentials"]);
+        let status = serde_json::to_value(client.status()).unwrap();
+        assert_eq!(status["last_error"], serde_json::Value::Null);
+    }
+
+    #[tokio::test]
+    async fn rfc9700_4_14_2_after_an_outage_the_refresh_token_is_not_shown_again() {
+        let fixture = Fixture::start(rotating(|_| true)).await;
+        let client = refreshing(&fixture);
+        let now = time::now();
+        let first = client.token_at(now).await.unwrap();
+        // The connection breaks before the answer: a second try would show it twice.
+        fixture.authorization_server.break_next(1);
+        assert!(client.fetch(now, Some(Arc::clone(&first))).await.is_err());
+        assert_eq!(fixture.authorization_server.seen().len(), 2, "tried once");
+        assert!(Arc::ptr_eq(&client.token_at(now).await.unwrap(), &first), "the old one serves");
+        client.fetch(later(now, 2), Some(first)).await.unwrap();
+        let seen = fixture.authorization_server.seen();
+        assert_eq!(seen[2].form("grant_type"), ["client_credentials"]);
+    }
+
+    #[tokio::test]
+    async fn rfc6749_4_4_3_a_refresh_token_is_dropped_unless_the_settings_keep_it() {
+        let fixture = Fixture::start(rotating(|_| true)).await;
+        let token = client(&fixture, "", PartialScopes::Refuse).token().await.unwrap();
+        assert!(token.take_refresh().is_none());
+        let token = refreshing(&fixture).token().await.unwrap();
+        assert!(!format!("{token:?}").contains("r1"), "{token:?}");
+        assert!(token.take_refresh().is_some());
     }
 
     #[tokio::test]

@@ -1,0 +1,68 @@
+//! `forward` of a route: what the upstream gets in `Authorization`.
+
+use super::Names;
+use super::guard::{self, Guard};
+use crate::config::problem::Told;
+use crate::config::reader::{Form, Value};
+use crate::config::{Forward, Grant};
+
+pub(super) fn read(
+    value: Value<'_>,
+    names: &Names<'_, '_>,
+    guard: &Result<Guard, Told>,
+) -> Result<Forward, Told> {
+    if value.form(&[Form::Text, Form::Table]) != Some(Form::Table) {
+        return value.word(&[("token", Forward::Token), ("none", Forward::None)]);
+    }
+    let spot = value.spot().clone();
+    value.table(|table| {
+        let client = table.option("client", |value| {
+            let write = "write forward = { exchange = \"NAME\" }, or name a client with grant = \
+                         \"client_credentials\"";
+            named(&value, names, Want::Own, write)
+        });
+        let exchange = table.option("exchange", |value| {
+            guard::refuse_if_public(guard, value.spot())?;
+            let write = "write grant = \"token_exchange\" or \"jwt_bearer\" in its table, or \
+                         forward = { client = \"NAME\" } here";
+            named(&value, names, Want::Exchange, write)
+        });
+        match (client?, exchange?) {
+            (Some(index), None) => Ok(Forward::Client(index)),
+            (None, Some(index)) => Ok(Forward::Exchange(index)),
+            (Some(_), Some(_)) => Err(spot.wrong(
+                "the upstream gets one token: that of a client, or that of an exchange",
+                "take one of the two out",
+            )),
+            (None, None) => {
+                let write = "write forward = { client = \"NAME\" } or { exchange = \"NAME\" } of a \
+                             [clients.NAME]";
+                Err(table.lacks(&["client", "exchange"], "`client` is missing", write))
+            }
+        }
+    })
+}
+
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Want {
+    Own,
+    Exchange,
+}
+
+fn named(value: &Value<'_>, names: &Names<'_, '_>, want: Want, write: &str) -> Result<usize, Told> {
+    let index = names.clients.find(value)?;
+    let is = names.clients.good(index).map(|client| match client.settings.grant {
+        Grant::ClientCredentials => Want::Own,
+        Grant::Exchange(_) => Want::Exchange,
+    });
+    match is {
+        Some(Want::Own) if want == Want::Exchange => {
+            Err(value.wrong("this client has a token of its own, and exchanges none", write))
+        }
+        Some(Want::Exchange) if want == Want::Own => {
+            Err(value.wrong("this client has no token of its own: it exchanges callers'", write))
+        }
+        // One with a mistake is told of where it stands.
+        _ => Ok(index),
+    }
+}
