@@ -6,6 +6,7 @@
 //! are the compiled types: no string that has a grammar, no name that is not resolved, no secret
 //! that was not read.
 
+mod any_client;
 mod certificates;
 mod compile;
 mod context;
@@ -39,7 +40,7 @@ use rustls_pki_types::CertificateDer;
 use crate::base::net::{ListenAddress, TrustedProxies};
 use crate::base::secret::Secret;
 use crate::credential::Accept;
-use crate::headers::{Cors, EditPlan};
+use crate::headers::{CertificateHeader, Cors, EditPlan};
 use crate::oauth::{ResourceIdentifier, ScopeSet};
 use crate::policy::Access;
 use crate::reject::Realm;
@@ -51,8 +52,8 @@ pub use problem::{Excerpt, Place, Problem, Problems, Severity};
 pub use renew::{Look, RenewError};
 pub use server::{
     AssertionAudience, AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes,
-    Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
-    JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
+    Client, ClientAuthentication, ClientAuthenticationMethod, Demand, Dpop, Endpoints, Introspect,
+    Introspection, JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
 };
 pub use source::Source;
 pub use upgrade::Upgrade;
@@ -105,6 +106,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whose `Forwarded` and `X-Forwarded-*` count.
     pub trusted_proxies: TrustedProxies,
+    /// Where those proxies tell which certificate a caller has shown them; absent: nowhere.
+    pub client_certificate_header: Option<CertificateHeader>,
     /// Whether each connection begins with a PROXY header, which trusted proxies alone may send;
     /// default: no.
     pub proxy_protocol: bool,
@@ -121,6 +124,19 @@ pub struct ListenerTls {
     pub client_ca: Option<Vec<CertificateDer<'static>>>,
     /// Where `client_ca` was read.
     pub client_ca_file: Option<PathBuf>,
+    /// Whether callers may do without a certificate.
+    pub client_certificates: ClientCertificates,
+}
+
+/// `client_certificates` of a listener.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ClientCertificates {
+    /// Absent: with a `client_ca` every caller must show one, without it none is asked for.
+    #[default]
+    ByCa,
+    /// `"request"`: callers are asked for one, and may have none. Without a `client_ca` no chain is
+    /// looked at: that they hold its key is what counts (RFC 8705 §6.2).
+    Request,
 }
 
 /// A certificate and its key, read.

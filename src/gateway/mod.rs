@@ -14,6 +14,7 @@ mod holding;
 mod linger;
 mod metadata;
 mod pipeline;
+mod proving;
 mod route;
 mod snapshot;
 mod unparsed;

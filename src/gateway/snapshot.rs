@@ -22,7 +22,7 @@ use crate::reject::{Realm, Rejection};
 use crate::route::{Miss, RouteKey, Table};
 use crate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
 use crate::upstream::{self, Upstream, UpstreamError};
-use crate::verify::{Server, Shared, TokenCaches};
+use crate::verify::{ProofMemory, Server, Shared, TokenCaches};
 
 /// A configuration at work.
 pub struct Snapshot {
@@ -72,13 +72,20 @@ impl std::error::Error for BuildError {}
 /// What all snapshots of a process have in common.
 pub(super) struct Ground {
     pub(super) metrics: Arc<Metrics>,
+    /// Held here, so that no reload forgets which proofs were used.
+    proofs: Arc<ProofMemory>,
     control: Handle,
     next_server: AtomicU32,
 }
 
 impl Ground {
     pub(super) fn new(control: Handle) -> Self {
-        Self { metrics: Arc::new(Metrics::new()), control, next_server: AtomicU32::new(0) }
+        Self {
+            metrics: Arc::new(Metrics::new()),
+            proofs: Arc::default(),
+            control,
+            next_server: AtomicU32::new(0),
+        }
     }
 
     fn server_id(&self) -> ServerId {
@@ -103,6 +110,7 @@ impl Snapshot {
                 runtime: ground.control.clone(),
                 metrics: Arc::clone(&ground.metrics),
                 caches: Arc::new(TokenCaches::new(&config.caches)),
+                proofs: Arc::clone(&ground.proofs),
             },
             |before| before.shared.clone(),
         );
@@ -115,7 +123,7 @@ impl Snapshot {
         let mut snapshot = Self {
             table,
             routes: Box::default(),
-            sanitizer: Sanitizer::new(identity_header_names(&config.routes)),
+            sanitizer: Sanitizer::new(own_header_names(&config)),
             realm,
             metadata: Metadata::of(&config),
             unrouted: ground.metrics.route(UNROUTED),
@@ -351,9 +359,14 @@ fn table(routes: &[config::Route]) -> Result<Table, BuildError> {
     })
 }
 
-/// The header names that any route sets from claims: taken from callers on every route.
-fn identity_header_names(routes: &[config::Route]) -> Vec<HeaderName> {
-    routes.iter().flat_map(|route| route.edits.identity_names().cloned()).collect()
+/// The header names that any route sets from claims, and those that proxies tell of certificates in:
+/// taken from callers on every route.
+fn own_header_names(config: &Config) -> Vec<HeaderName> {
+    let routes = config.routes.iter().flat_map(|route| route.edits.identity_names());
+    let listeners = config.listeners.iter();
+    let certificates =
+        listeners.filter_map(|one| Some(&one.client_certificate_header.as_ref()?.name));
+    routes.chain(certificates).cloned().collect()
 }
 
 /// With so many of the terms before them a route's are compared: enough for those that are written

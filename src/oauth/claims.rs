@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
-use super::{Audience, Scope, ScopeSet, members};
+use super::{Audience, Confirmation, Scope, ScopeSet, members};
 use crate::base::time::UnixSeconds;
 
 /// A JSON object without repeated members: a token's header or claims, an introspection answer,
@@ -148,10 +148,16 @@ impl Claims {
 /// and a million times over. None take 8 bytes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct KeptClaims(
-    /// Sorted by name. Boxed twice, since the length is not worth 8 bytes where there is none.
-    #[expect(clippy::type_complexity, reason = "it stands here once")]
-    Option<Box<Box<[(Box<str>, Value)]>>>,
+    /// Boxed once more than it must be, since lengths are not worth 8 bytes where there is nothing.
+    Option<Box<Kept>>,
 );
+
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+struct Kept {
+    /// Sorted by name.
+    members: Box<[(Box<str>, Value)]>,
+    confirmation: Option<Box<Confirmation>>,
+}
 
 impl KeptClaims {
     /// Names that stand twice are one to [`value`](Self::value).
@@ -161,12 +167,26 @@ impl KeptClaims {
         }
         members.sort_by(|(a, _), (b, _)| a.cmp(b));
         members.dedup_by(|(a, _), (b, _)| a == b);
-        Self(Some(Box::new(members.into())))
+        Self(Some(Box::new(Kept { members: members.into(), confirmation: None })))
+    }
+
+    /// The same, and what the token is bound to.
+    #[must_use]
+    pub fn bound_to(self, confirmation: Confirmation) -> Self {
+        let kept = self.0.unwrap_or_default();
+        let confirmation = Some(Box::new(confirmation));
+        Self(Some(Box::new(Kept { confirmation, ..*kept })))
+    }
+
+    /// What the token is bound to (RFC 7800 §3); absent: to nothing. Cost for a token of which no
+    /// claim is kept: one look at a pointer.
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.0.as_deref()?.confirmation.as_deref()
     }
 
     /// The claim of that name, whatever its type.
     pub fn value(&self, name: &str) -> Option<&Value> {
-        let members = self.0.as_deref()?;
+        let members = &self.0.as_deref()?.members;
         let at = members.binary_search_by(|(member, _)| (**member).cmp(name)).ok()?;
         members.get(at).map(|(_, value)| value)
     }
@@ -182,12 +202,12 @@ impl KeptClaims {
 
     /// How many there are.
     pub fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |members| members.len())
+        self.0.as_ref().map_or(0, |kept| kept.members.len())
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.0.is_none()
+        self.len() == 0
     }
 }
 

@@ -2,6 +2,7 @@
 
 pub mod algorithm;
 pub mod claims;
+pub mod confirmation;
 mod members;
 pub mod names;
 pub mod principal;
@@ -13,6 +14,7 @@ pub mod verified;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use claims::{ClaimError, Claims, KeptClaims};
+pub use confirmation::{Confirmation, InvalidConfirmation, Thumbprint};
 pub use names::{Audience, ClientId, Issuer, Plaintext};
 pub use principal::Principal;
 pub use resource::{InvalidResource, ResourceIdentifier};

@@ -69,6 +69,8 @@ pub enum MalformedCredential {
     Bearer,
     /// `Basic` that is not base64 of UTF-8 with a colon and without controls (RFC 7617 §2).
     Basic,
+    /// `DPoP` without one `b64token` (RFC 9449 §7.1).
+    Dpop,
     /// A token longer than any that we look at.
     TooLong,
 }
@@ -105,6 +107,8 @@ pub enum InvalidToken {
     Inactive,
     /// It is bound to a key or certificate that was not proven.
     Bound,
+    /// It is bound to no key or certificate, and was sent as one that is, or must be one.
+    Unbound,
     /// Nobody on this route can judge such a token.
     Unjudgeable,
 }

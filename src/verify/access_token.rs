@@ -7,8 +7,8 @@ use super::jwt::is_malformed;
 use crate::base::time::UnixSeconds;
 use crate::config::AuthorizationServer;
 use crate::oauth::{
-    Audiences, ClaimError, Claims, KeptClaims, Principal, ServerId, TokenDigest, TokenKind,
-    TokenTexts, Validity, VerifiedToken,
+    Audiences, ClaimError, Claims, Confirmation, InvalidConfirmation, KeptClaims, Principal,
+    ServerId, TokenDigest, TokenKind, TokenTexts, Validity, VerifiedToken,
 };
 use crate::reject::InvalidToken;
 
@@ -33,7 +33,7 @@ pub(super) fn judge(
         return Err(InvalidToken::Malformed);
     }
     claims.numeric_date("iat").and(claims.string("jti").map(drop)).map_err(is_malformed)?;
-    said.check_use(now)?;
+    said.check_use(server, now)?;
     Ok(said.verdict(digest, TokenKind::Jwt, (id, server), Audiences::Named(audiences)))
 }
 
@@ -41,8 +41,9 @@ pub(super) fn judge(
 pub(super) struct Said {
     /// `exp` as it stands there, the skew not in it.
     pub(super) expires: Option<UnixSeconds>,
+    /// What `cnf` binds it to, if there is one.
+    pub(super) confirmation: Option<Result<Confirmation, InvalidConfirmation>>,
     token: Partial,
-    is_bound: bool,
 }
 
 struct Partial {
@@ -75,17 +76,23 @@ impl Said {
             validity,
             claims: claims.only(&server.kept_claims),
         };
-        Ok(Self { expires, token, is_bound: claims.value("cnf").is_some() })
+        Ok(Self { expires, confirmation: claims.value("cnf").map(Confirmation::read), token })
     }
 
     /// Whether the token may be used by whoever sends it, and now.
     ///
     /// # Errors
-    /// When it is bound to a key or certificate, which nothing here can see proven (RFC 8705 §3,
-    /// RFC 9449 §7.2: bound is never taken as unbound), over, or still to come.
-    pub(super) fn check_use(&self, now: UnixSeconds) -> Result<(), InvalidToken> {
-        if self.is_bound {
-            return Err(InvalidToken::Bound);
+    /// When it is bound to what nobody here will ask for (RFC 8705 §3, RFC 9449 §7.2: bound is never
+    /// taken as unbound), over, or still to come.
+    pub(super) fn check_use(
+        &self,
+        server: &AuthorizationServer,
+        now: UnixSeconds,
+    ) -> Result<(), InvalidToken> {
+        match &self.confirmation {
+            None => {}
+            Some(Ok(bound)) if is_asked_for(bound, server) => {}
+            Some(_) => return Err(InvalidToken::Bound),
         }
         check_time(&self.token.validity, now)
     }
@@ -99,6 +106,10 @@ impl Said {
         audiences: Audiences,
     ) -> VerifiedToken {
         let Partial { texts, principal, validity, claims } = self.token;
+        let claims = match self.confirmation {
+            Some(Ok(confirmation)) => claims.bound_to(confirmation),
+            Some(Err(_)) | None => claims, // the one is refused, the other bound to nothing
+        };
         VerifiedToken {
             digest,
             kind,
@@ -111,6 +122,12 @@ impl Said {
             claims,
         }
     }
+}
+
+/// Whether a proof of all that a token is bound to is asked for with each request.
+const fn is_asked_for(bound: &Confirmation, server: &AuthorizationServer) -> bool {
+    (bound.key.is_none() || server.dpop.is_some())
+        && (bound.certificate.is_none() || server.certificate_bound.is_some())
 }
 
 /// Holds a token's time against the clock: on each hit of a cache as well as at first.

@@ -53,6 +53,8 @@ pub(super) fn settings(issuer: &str) -> AuthorizationServer {
             negative_cache_ttl: Duration::from_secs(10),
             encoding: BasicEncoding::Form,
         },
+        dpop: None,
+        certificate_bound: None,
         kept_claims: vec![],
     }
 }
