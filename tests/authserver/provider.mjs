@@ -47,6 +47,7 @@ export function createProvider({ issuer, keys, store }) {
       devInteractions: { enabled: false }, // login.mjs is in its place
       clientCredentials: { enabled: true },
       revocation: { enabled: true },
+      dPoP: { enabled: true },
       introspection: {
         enabled: true,
         allowedPolicy: (ctx, client) => client.clientId !== OUTSIDER,
