@@ -259,7 +259,7 @@ fn measure(shared: &Shared<'_>, owns: &[Own], stage: fn(&Shared<'_>, &Own)) -> M
 }
 
 const SIDE_BY_SIDE: &str = "at once with 2 and 4";
-const BEARER: Accept = Accept { bearer: true, basic: false };
+const BEARER: Accept = Accept { bearer: true, basic: false, dpop: false };
 /// Stages in which threads meet in one entry of the cache if they bring the same token.
 const TOKEN_STAGES: [&str; 2] = ["whole", "recall"];
 const THREADS_MAX: usize = 4;

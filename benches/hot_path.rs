@@ -47,7 +47,7 @@ fn stages(criterion: &mut Criterion<ProcessorTime>) {
     clock(criterion);
     route(criterion);
     criterion.bench_function("credential/bearer", |bench| {
-        let accept = Accept { bearer: true, basic: false };
+        let accept = Accept { bearer: true, basic: false, dpop: false };
         bench.iter(|| credential::extract(accept, black_box(&headers), None).unwrap());
     });
     verify(criterion, &verifier, &token);

@@ -9,7 +9,7 @@
 //!         limits    SNI        h1/h2      pure    pure       async shell           pure      pure             async shell
 //!         PROXY     ALPN     read along
 //!                  any stage: Err(Rejection) ─────► reject/: status + WWW-Authenticate + problem body
-//!  one pipeline: gateway::Route::authorize(parts, connection, now, seen) -> Result<Admission, Rejection>, the Permit in it
+//!  one pipeline: gateway::Route::authorize(parts, context) -> Result<Admission, Rejection>, the Permit in it
 //!  the way from find to forward is gateway/pipeline; what `scopegate explain` tells comes of the same function
 //!  a token that is revoked ends there too: revocation/ is asked about each, cached or new
 //!  after a switch of protocols: tunnel/ moves bytes until a side, the token or the process ends

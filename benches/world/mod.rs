@@ -70,6 +70,7 @@ impl World {
             runtime: self.runtime.handle().clone(),
             metrics: Arc::clone(metrics),
             caches: Arc::clone(&caches),
+            proofs: Arc::default(),
         };
         let server = Server::start(ServerId::new(0), self.config.servers[0].clone(), &shared);
         (Verifier::new(vec![server.unwrap()], None, Arc::clone(&caches)), caches)

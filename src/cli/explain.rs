@@ -1,7 +1,7 @@
 //! `scopegate explain`.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -9,11 +9,14 @@ use clap::Args;
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use super::{FAULT, MISTAKE, NO, complain, offline, say};
 use crate::base::net::{Peer, TrustedProxies};
 use crate::config::{Config, OwnCertificates, tls};
 use crate::gateway::{Connection, Explanation, Outcome};
+use crate::oauth::Thumbprint;
 
 #[derive(Args, Debug)]
 pub(super) struct ExplainArguments {
@@ -30,6 +33,9 @@ pub(super) struct ExplainArguments {
     /// A header field that it has; may be given several times
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = field)]
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The certificate that the caller shows, PEM
+    #[arg(long, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// Print it as JSON
     #[arg(long)]
     json: bool,
@@ -50,10 +56,16 @@ fn explained(arguments: &ExplainArguments) -> Result<Explanation, String> {
     let request = request(arguments)?;
     let config = offline::config(&arguments.config)?;
     let certificates = certificates(&config, &arguments.url)?;
+    let shown = arguments.certificate.as_deref().map(shown).transpose()?;
     let (runtime, gateway) = offline::gateway(config)?;
     let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let trusted = Arc::new(TrustedProxies::default());
     let connection = Connection::new(Arc::new(gateway.worker(0)), peer, trusted, certificates);
+    let connection = match arguments.url.scheme_str() {
+        Some("https") => connection.behind_tls(),
+        _ => connection,
+    };
+    let connection = connection.with_client_certificate(shown, None);
     Ok(runtime.block_on(async {
         offline::known(&gateway).await;
         gateway.explain(request, &connection).await
@@ -72,6 +84,13 @@ fn certificates(config: &Config, url: &Uri) -> Result<Option<Arc<OwnCertificates
         tls::server_config(settings).map_err(|error| error.error.to_string())?;
     let host = url.host().map(str::to_ascii_lowercase);
     Ok(Some(Arc::clone(certificates.shown_for(host.as_deref()))))
+}
+
+/// The certificate in a file.
+fn shown(file: &Path) -> Result<Thumbprint, String> {
+    let read = CertificateDer::from_pem_file(file);
+    let certificate = read.map_err(|error| format!("{}: {error}", file.display()))?;
+    Ok(Thumbprint::of(&certificate))
 }
 
 /// The request as it would come over HTTP/1.1.
@@ -129,9 +148,11 @@ pub(super) const EXPLAIN_EXAMPLE: &str = "\
 Examples:
   scopegate explain --config gateway.toml GET https://api.example.com/orders/7 --token \"$TOKEN\"
   scopegate explain GET /orders/7 -H 'Host: api.example.com' -H \"Authorization: Basic $PAIR\"
+  scopegate explain GET https://api.example.com/orders/7 -H \"Authorization: DPoP $TOKEN\" \\
+      -H \"DPoP: $PROOF\"
 
 The token is judged as a request's would be: keys are fetched, opaque tokens introspected, and
 where the route takes a token of the gateway's own along, that is asked for. Nothing is sent to
-the upstream.
+the upstream, and a DPoP proof is not used up.
 
 Exit codes: 0 allowed, 1 refused, 2 not decided, or a mistake in configuration or arguments.";

@@ -6,6 +6,7 @@
 //! are the compiled types: no string that has a grammar, no name that is not resolved, no secret
 //! that was not read.
 
+mod any_client;
 mod certificates;
 mod compile;
 mod context;
@@ -40,7 +41,7 @@ use rustls_pki_types::CertificateDer;
 use crate::base::net::{ListenAddress, TrustedProxies};
 use crate::base::secret::Secret;
 use crate::credential::Accept;
-use crate::headers::{Cors, EditPlan};
+use crate::headers::{CertificateHeader, Cors, EditPlan};
 use crate::oauth::{ResourceIdentifier, ScopeSet};
 use crate::policy::Access;
 use crate::reject::Realm;
@@ -53,9 +54,9 @@ pub use renew::{Look, RenewError};
 pub use revocations::Revocations;
 pub use server::{
     AssertionAudience, AssertionKey, AuthorizationServer, BackchannelLogout, Basic, BasicEncoding,
-    BasicScopes, Client, ClientAuthentication, ClientAuthenticationMethod, ClientIdentity,
-    Endpoints, Exchange, ExchangeGrant, Grant, Introspect, Introspection, JwksTimes, KeySource,
-    OnUnavailable, Outbound, OwnEndpoint, PartialScopes, TokenExchange, TokenType,
+    BasicScopes, Client, ClientAuthentication, ClientAuthenticationMethod, ClientIdentity, Demand,
+    Dpop, Endpoints, Exchange, ExchangeGrant, Grant, Introspect, Introspection, JwksTimes,
+    KeySource, OnUnavailable, Outbound, OwnEndpoint, PartialScopes, TokenExchange, TokenType,
 };
 pub use source::Source;
 pub use upgrade::Upgrade;
@@ -110,6 +111,8 @@ pub struct Listener {
     pub tls: Option<ListenerTls>,
     /// Whose `Forwarded` and `X-Forwarded-*` count.
     pub trusted_proxies: TrustedProxies,
+    /// Where those proxies tell which certificate a caller has shown them; absent: nowhere.
+    pub client_certificate_header: Option<CertificateHeader>,
     /// Whether each connection begins with a PROXY header, which trusted proxies alone may send;
     /// default: no.
     pub proxy_protocol: bool,
@@ -126,6 +129,19 @@ pub struct ListenerTls {
     pub client_ca: Option<Vec<CertificateDer<'static>>>,
     /// Where `client_ca` was read.
     pub client_ca_file: Option<PathBuf>,
+    /// Whether callers may do without a certificate.
+    pub client_certificates: ClientCertificates,
+}
+
+/// `client_certificates` of a listener.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum ClientCertificates {
+    /// Absent: with a `client_ca` every caller must show one, without it none is asked for.
+    #[default]
+    ByCa,
+    /// `"request"`: callers are asked for one, and may have none. Without a `client_ca` no chain is
+    /// looked at: that they hold its key is what counts (RFC 8705 §6.2).
+    Request,
 }
 
 /// A certificate and its key, read.

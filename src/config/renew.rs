@@ -120,6 +120,7 @@ impl ListenerTls {
             pairs: self.pairs.iter().map(pair).collect::<Result<_, _>>()?,
             client_ca: look.ca(self.client_ca_file.as_deref())?,
             client_ca_file: self.client_ca_file.clone(),
+            client_certificates: self.client_certificates,
         })
     }
 }

@@ -11,7 +11,7 @@ use rustls_pki_types::CertificateDer;
 #[cfg(doc)]
 use super::Config;
 use crate::base::secret::Secret;
-use crate::oauth::{Algorithm, Audience, ClientId, Issuer, ScopeSet};
+use crate::oauth::{Algorithm, Audience, ClientId, Issuer, ScopeSet, SignatureAlgorithm};
 
 /// `[authorization_servers.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +47,10 @@ pub struct AuthorizationServer {
     pub introspection: Option<Introspection>,
     /// `basic`; always there, its defaults apply where a route accepts Basic.
     pub basic: Basic,
+    /// `dpop`; absent: a token that is bound to a key is refused.
+    pub dpop: Option<Dpop>,
+    /// `certificate_bound`; absent: a token that is bound to a certificate is refused.
+    pub certificate_bound: Option<Demand>,
     /// The claims that some rule or header of a route names: what a verdict must remember. Sorted.
     pub kept_claims: Vec<Box<str>>,
     /// Whether a verdict must remember what revocations can name: there is a revocation list.
@@ -161,6 +165,33 @@ pub enum Introspect {
     Opaque,
     /// JWTs too: both must say yes.
     All,
+}
+
+/// `tokens` of `dpop` and `certificate_bound`: which tokens a proof is asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Demand {
+    /// `"if_bound"`: those that are bound.
+    IfBound,
+    /// `"required"`: all, and one that is not bound is refused.
+    Required,
+}
+
+/// `[authorization_servers.NAME.dpop]` (RFC 9449).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Dpop {
+    /// Which tokens it is asked for; default `"if_bound"`.
+    pub tokens: Demand,
+    /// What proofs may be signed with, in the order of the challenge.
+    pub algorithms: Vec<SignatureAlgorithm>,
+    /// How long ago a proof may have been made; default 60 s.
+    pub window: Duration,
+    /// How long a nonce of ours lives; absent: proofs need none.
+    pub nonce: Option<Duration>,
+    /// What nonces are made with, so that several gateways take each other's; absent: something that
+    /// this process alone has.
+    pub nonce_secret: Option<Secret>,
+    /// How many proofs are remembered at most; default 1,000,000.
+    pub replay_entries: u64,
 }
 
 /// `[authorization_servers.NAME.basic]`.

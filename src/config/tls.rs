@@ -17,8 +17,9 @@ use rustls::{ClientConfig, ConfigBuilder, RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
+use super::any_client::AnyClient;
 use super::certificates::{Certificates, PairError};
-use super::{ClientIdentity, EndpointAddress, ListenerTls, UpstreamTls};
+use super::{ClientCertificates, ClientIdentity, EndpointAddress, ListenerTls, UpstreamTls};
 use crate::base::secret::Secret;
 
 /// Why there are no TLS settings.
@@ -78,7 +79,7 @@ impl std::error::Error for TlsError {}
 
 /// Settings of a TLS listener: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1 by ALPN, no early data (RFC
 /// 8470: a replayed request would be answered twice). With a `client_ca` every caller must present
-/// a certificate of it; without one none is asked for.
+/// a certificate of it; without one none is asked for, unless `client_certificates` says so.
 ///
 /// Callers may resume a session, by ticket or by id. Keys of tickets and sessions are of these
 /// settings alone: a resumed session carries the client certificate that was checked when it began,
@@ -94,12 +95,20 @@ pub fn server_config(
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Unusable)?;
-    let builder = match &tls.client_ca {
-        None => builder.with_no_client_auth(),
-        Some(ca) => {
+    let builder = match (&tls.client_ca, tls.client_certificates) {
+        (None, ClientCertificates::ByCa) => builder.with_no_client_auth(),
+        (None, ClientCertificates::Request) => {
+            builder.with_client_cert_verifier(Arc::new(AnyClient::new(&provider)))
+        }
+        (Some(ca), demand) => {
             let roots = Arc::new(roots(ca)?);
-            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-            builder.with_client_cert_verifier(verifier.map_err(TlsError::CaUnusable)?)
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = match demand {
+                ClientCertificates::ByCa => verifier,
+                ClientCertificates::Request => verifier.allow_unauthenticated(),
+            };
+            let verifier = verifier.build().map_err(TlsError::CaUnusable)?;
+            builder.with_client_cert_verifier(verifier)
         }
     };
     let mut config =

@@ -1,4 +1,5 @@
-//! The grammar of an `Authorization` value: `Bearer` (RFC 6750 §2.1) and `Basic` (RFC 7617 §2).
+//! The grammar of an `Authorization` value: `Bearer` (RFC 6750 §2.1), `DPoP` (RFC 9449 §7.1) and
+//! `Basic` (RFC 7617 §2).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -19,9 +20,11 @@ pub(super) fn parse(accept: Accept, value: &[u8]) -> Result<Credential<'_>, Reje
         return Err(Rejection::CredentialMissing);
     };
     let credential = if accept.bearer && scheme.eq_ignore_ascii_case(b"Bearer") {
-        bearer(rest).map(Credential::Bearer)
+        token(rest, MalformedCredential::Bearer).map(Credential::Bearer)
     } else if accept.basic && scheme.eq_ignore_ascii_case(b"Basic") {
         basic(rest).map(Credential::Basic)
+    } else if accept.dpop && scheme.eq_ignore_ascii_case(b"DPoP") {
+        token(rest, MalformedCredential::Dpop).map(Credential::Dpop)
     } else {
         return Err(Rejection::CredentialMissing);
     };
@@ -38,15 +41,16 @@ fn after_spaces(rest: &[u8]) -> Option<&[u8]> {
     rest.get(start..).filter(|_| start > 0)
 }
 
-fn bearer(rest: &[u8]) -> Result<RawToken<'_>, MalformedCredential> {
-    let token = after_spaces(rest).ok_or(MalformedCredential::Bearer)?;
+/// One token; `fault` is what is wrong where there is none.
+fn token(rest: &[u8], fault: MalformedCredential) -> Result<RawToken<'_>, MalformedCredential> {
+    let token = after_spaces(rest).ok_or(fault)?;
     if CREDENTIAL_MAX_BYTES < token.len() {
         return Err(MalformedCredential::TooLong);
     }
     if !is_b64token(token) {
-        return Err(MalformedCredential::Bearer);
+        return Err(fault);
     }
-    let text = std::str::from_utf8(token).map_err(|_| MalformedCredential::Bearer)?;
+    let text = std::str::from_utf8(token).map_err(|_| fault)?;
     Ok(RawToken::new(text))
 }
 
@@ -116,14 +120,16 @@ pub const CREDENTIAL_MAX_BYTES: usize = 16 * 1024;
 mod tests {
     use super::*;
 
-    const BEARER: Accept = Accept { bearer: true, basic: false };
-    const BASIC: Accept = Accept { bearer: false, basic: true };
-    const BOTH: Accept = Accept { bearer: true, basic: true };
+    const BEARER: Accept = Accept { bearer: true, basic: false, dpop: false };
+    const BASIC: Accept = Accept { bearer: false, basic: true, dpop: false };
+    const BOTH: Accept = Accept { bearer: true, basic: true, dpop: false };
+    const DPOP: Accept = Accept { bearer: true, basic: false, dpop: true };
 
     /// The token, `id|secret`, or the reason.
     fn read(accept: Accept, value: &[u8]) -> String {
         match parse(accept, value) {
             Ok(Credential::Bearer(token)) => token.expose().to_owned(),
+            Ok(Credential::Dpop(token)) => format!("dpop {}", token.expose()),
             Ok(Credential::Basic(pair)) => format!("{}|{}", pair.client_id, pair.secret.expose()),
             Err(refusal) => refusal.reason().to_owned(),
         }
@@ -189,11 +195,31 @@ mod tests {
     }
 
     #[test]
+    fn rfc9449_7_1_dpop_is_one_b64token_behind_its_scheme() {
+        const DPOP_MALFORMED: &str = "credential_malformed_dpop";
+        for (value, expected) in [
+            ("DPoP T", "dpop T"),
+            ("dpop  aZ09-._~+/==", "dpop aZ09-._~+/=="),
+            ("Bearer T", "T"),
+            ("DPoP", DPOP_MALFORMED),
+            ("DPoP ", DPOP_MALFORMED),
+            ("DPoP\tT", DPOP_MALFORMED),
+            ("DPoP a b", DPOP_MALFORMED),
+            ("DPoP \"a\"", DPOP_MALFORMED),
+            ("DPoP a, DPoP b", "credential_several"),
+            ("DPoPT", MISSING),
+        ] {
+            assert_eq!(read(DPOP, value.as_bytes()), expected, "{value:?}");
+        }
+    }
+
+    #[test]
     fn a_scheme_that_is_not_accepted_is_no_credential() {
         assert_eq!(read(BASIC, b"Bearer T"), MISSING);
         assert_eq!(read(BASIC, b"Bearer a b"), MISSING);
         assert_eq!(read(BEARER, b"Basic !"), MISSING);
-        assert_eq!(read(Accept { bearer: false, basic: false }, b"Bearer T"), MISSING);
+        let nothing = Accept { bearer: false, basic: false, dpop: false };
+        assert_eq!(read(nothing, b"Bearer T"), MISSING);
         assert_eq!(read(BOTH, b"Bearer T"), "T");
     }
 

@@ -33,6 +33,8 @@ pub use authorization::CREDENTIAL_MAX_BYTES;
 pub enum Credential<'a> {
     /// An access token (RFC 6750).
     Bearer(RawToken<'a>),
+    /// An access token with the proof of its key in the `DPoP` field (RFC 9449 §7.1).
+    Dpop(RawToken<'a>),
     /// A caller's key and secret (RFC 7617).
     Basic(BasicCredential),
 }
@@ -42,6 +44,7 @@ impl Credential<'_> {
     pub const fn scheme(&self) -> Scheme {
         match self {
             Self::Bearer(_) => Scheme::Bearer,
+            Self::Dpop(_) => Scheme::Dpop,
             Self::Basic(_) => Scheme::Basic,
         }
     }
@@ -108,8 +111,8 @@ mod tests {
 
     use super::*;
 
-    const BEARER: Accept = Accept { bearer: true, basic: false };
-    const BOTH: Accept = Accept { bearer: true, basic: true };
+    const BEARER: Accept = Accept { bearer: true, basic: false, dpop: false };
+    const BOTH: Accept = Accept { bearer: true, basic: true, dpop: false };
 
     fn headers(values: &[&'static str]) -> HeaderMap {
         let mut headers = HeaderMap::new();

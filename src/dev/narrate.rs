@@ -125,6 +125,7 @@ fn explanation(reason: &str) -> Option<&'static str> {
     request(reason)
         .or_else(|| credential(reason))
         .or_else(|| token(reason))
+        .or_else(|| proof(reason))
         .or_else(|| beyond(reason))
 }
 
@@ -157,6 +158,7 @@ fn credential(reason: &str) -> Option<&'static str> {
         "credential_in_query" => "a token in the URL ends up in logs; it belongs in Authorization",
         "credential_malformed_bearer" => "what stands after Bearer is no token",
         "credential_malformed_basic" => "what stands after Basic is no key and secret",
+        "credential_malformed_dpop" => "what stands after DPoP is no token",
         "credential_too_long" => "the credential is longer than any real one",
         "basic_refused" => "the authorization server does not know this key and secret",
         "guessed_too_often" => "too many wrong keys and secrets came from this address",
@@ -188,8 +190,29 @@ fn token(reason: &str) -> Option<&'static str> {
         "token_inactive" => "the authorization server says that this token does not count",
         "token_revoked" => "somebody has revoked this token",
         "token_bound" => "the token is bound to a key that was not shown",
+        "token_unbound" => "the token is bound to no key, and has to be",
         "token_unjudgeable" => "nobody here can judge such a token",
         "token_not_exchanged" => "the authorization server gives no other token for it",
+        _ => return None,
+    })
+}
+
+fn proof(reason: &str) -> Option<&'static str> {
+    Some(match reason {
+        "proof_missing" => "the token comes as DPoP, and the proof of its key is missing",
+        "proof_several" => "more than one proof of a key was sent; which one counts?",
+        "proof_malformed" => "the proof of the key is broken, or says too little",
+        "proof_type" => "what was sent as proof of a key is another kind of token",
+        "proof_algorithm" => "the proof is signed in a way that is not allowed here",
+        "proof_key" => "the key in the proof is none that can be used",
+        "proof_signature" => "the proof was not signed by the key that is in it",
+        "proof_method" => "the proof was made for another method",
+        "proof_target" => "the proof was made for another address",
+        "proof_time" => "the proof was not made just now",
+        "proof_token_hash" => "the proof was made for another token",
+        "proof_replayed" => "the proof was used before: somebody may have copied it",
+        "proof_nonce" => "the proof lacks the gateway's nonce; the client sends it next time",
+        "proofs_too_many" => "more proofs came than can be remembered; so nobody gets in",
         _ => return None,
     })
 }
@@ -243,9 +266,9 @@ mod tests {
     use super::*;
     use crate::oauth::{Issuer, Plaintext, Principal, ScopeSet};
     use crate::reject::{
-        Bound, InvalidToken as T, MalformedCredential as C, MalformedRequest as M, Outage,
-        OutageCause as O, OwnClientCause, OwnClientFailure, PreflightRefusal, Rejection as R,
-        RetryAfter, Unsupported as U, UpstreamFailure as F,
+        Bound, InvalidProof, InvalidToken as T, MalformedCredential as C, MalformedRequest as M,
+        Outage, OutageCause as O, OwnClientCause, OwnClientFailure, PreflightRefusal,
+        Rejection as R, RetryAfter, Unsupported as U, UpstreamFailure as F,
     };
 
     fn access(status: u64, reason: &str, required: Option<&str>, held: Option<&str>) -> Access {
@@ -312,7 +335,8 @@ mod tests {
         all.extend([U::Connect, U::Expectation, U::TransferCoding].map(R::NotSupported));
         all.extend([Bound::Body, Bound::Target, Bound::Header].map(R::TooLarge));
         all.extend(
-            [C::Several, C::InQuery, C::Bearer, C::Basic, C::TooLong].map(R::CredentialMalformed),
+            [C::Several, C::InQuery, C::Bearer, C::Basic, C::Dpop, C::TooLong]
+                .map(R::CredentialMalformed),
         );
         all.extend(
             [T::Malformed, T::Algorithm, T::Type, T::TypeNotConfigured, T::Critical]
@@ -323,7 +347,9 @@ mod tests {
         );
         all.extend([T::Expired, T::NotYetValid, T::Audience, T::Inactive].map(R::TokenInvalid));
         all.push(R::TokenInvalid(T::NotExchanged));
-        all.extend([T::Revoked, T::Bound, T::Unjudgeable].map(R::TokenInvalid));
+        all.extend([T::Revoked, T::Bound, T::Unbound, T::Unjudgeable].map(R::TokenInvalid));
+        all.extend(InvalidProof::ALL.map(R::ProofInvalid));
+        all.extend([R::NonceNeeded("n".into()), R::ProofsTooMany(RetryAfter::SHORTEST)]);
         all.extend(
             [O::Unreachable, O::TimedOut, O::Status, O::Unusable, O::OurClientRefused]
                 .map(|cause| R::VerifierUnavailable(outage(cause))),

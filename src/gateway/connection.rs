@@ -9,7 +9,10 @@ use http::{HeaderMap, HeaderValue};
 use super::holding::Hold;
 use crate::base::net::{Peer, TrustedProxies};
 use crate::config::OwnCertificates;
-use crate::headers::{Announcement, Caller, Pseudonym, Scheme, Trust, client_address};
+use crate::headers::{
+    Announcement, Caller, CertificateHeader, Pseudonym, Scheme, Trust, client_address,
+};
+use crate::oauth::Thumbprint;
 use crate::upstream::WorkerIndex;
 
 /// One of the threads that serve requests.
@@ -99,6 +102,15 @@ const REQUEST_ID_BYTES: usize = 32;
 const REQUEST_IDS_AT_ONCE: usize = 64;
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
+/// Where to learn which certificate a caller has shown.
+#[derive(Debug)]
+enum ClientCertificate {
+    /// It has shown this one in the handshake, and proven that it holds its key.
+    Shown(Thumbprint),
+    /// A trusted proxy tells with each request.
+    Told(Arc<CertificateHeader>),
+}
+
 /// One connection of a caller.
 #[derive(Debug)]
 pub struct Connection {
@@ -111,6 +123,8 @@ pub struct Connection {
     /// Whether it is a trusted proxy.
     pub(super) trust: Trust,
     trusted: Arc<TrustedProxies>,
+    /// Where to learn which certificate the caller has the key of; mostly it has none.
+    client_certificate: Option<Box<ClientCertificate>>,
     certificate: Option<Arc<OwnCertificates>>,
     /// The last host that a request was for, and what such requests are announced with.
     announced: Mutex<Option<Announcement>>,
@@ -130,7 +144,58 @@ impl Connection {
         let caller = Caller::new(peer, scheme);
         let trust = if trusted.trust(peer) { Trust::Proxy } else { Trust::Stranger };
         let (announced, host_asked) = (Mutex::new(None), Mutex::new(None));
-        Self { worker, peer, caller, trust, trusted, certificate, announced, host_asked }
+        Self {
+            worker,
+            peer,
+            caller,
+            trust,
+            trusted,
+            client_certificate: None,
+            certificate,
+            announced,
+            host_asked,
+        }
+    }
+
+    /// The same, but reached over https: TLS ends in front of it.
+    #[must_use]
+    pub fn behind_tls(self) -> Self {
+        Self { caller: Caller::new(self.peer, Scheme::Https), ..self }
+    }
+
+    /// The same, and the certificate that its caller has shown. Where trusted proxies tell of one in
+    /// `header`, theirs alone counts on a connection of theirs: their own is not the caller's.
+    #[must_use]
+    pub fn with_client_certificate(
+        self,
+        shown: Option<Thumbprint>,
+        header: Option<&Arc<CertificateHeader>>,
+    ) -> Self {
+        let client_certificate = match (header, shown) {
+            (Some(header), _) if self.trust == Trust::Proxy => {
+                Some(ClientCertificate::Told(Arc::clone(header)))
+            }
+            (_, shown) => shown.map(ClientCertificate::Shown),
+        };
+        let client_certificate = client_certificate.map(Box::new);
+        Self { client_certificate, ..self }
+    }
+
+    /// The thumbprint of the certificate that whoever sent a request has the key of.
+    pub(super) fn client_certificate(&self, headers: &HeaderMap) -> Option<Thumbprint> {
+        match self.client_certificate.as_deref()? {
+            ClientCertificate::Shown(thumbprint) => Some(*thumbprint),
+            ClientCertificate::Told(header) => header.thumbprint(headers),
+        }
+    }
+
+    /// By the TLS state of the connection.
+    pub(super) fn scheme(&self) -> Scheme {
+        self.caller.scheme()
+    }
+
+    pub(super) fn trusted(&self) -> &TrustedProxies {
+        &self.trusted
     }
 
     /// Tells the upstream of this connection, in a request for `host`.

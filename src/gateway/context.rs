@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use http::header::{AUTHORIZATION, CONNECTION};
+use http::header::{AUTHORIZATION, CACHE_CONTROL, CONNECTION};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, request,
 };
@@ -19,8 +19,11 @@ use crate::base::time::{self, Now};
 use crate::body::{Body, BodyEnd, RequestWatch};
 use crate::headers::{Cors, Preflight, Reader, Trust, grpc_timeout};
 use crate::oauth::{RawToken, VerifiedToken};
-use crate::reject::{AnswerForm, ChallengeContext, Rejection, RespondContext, Scheme, Unsupported};
+use crate::reject::{
+    AnswerForm, ChallengeContext, DPOP_NONCE, Rejection, RespondContext, Scheme, Unsupported,
+};
 use crate::telemetry::access_log::{Line, Upgraded};
+use crate::verify::Purpose;
 
 /// A request on its way.
 pub(super) struct Context<'a> {
@@ -39,6 +42,10 @@ pub(super) struct Context<'a> {
     pub(super) served_as: &'static str,
     /// The token that was found good, whatever became of the request then.
     pub(super) token: Option<Arc<VerifiedToken>>,
+    /// What comes of a proof that counts.
+    pub(super) purpose: Purpose,
+    /// Whether the answer should bring the nonce for the next proof.
+    pub(super) needs_new_nonce: bool,
     /// When the last byte of the answer must have come.
     pub(super) limit: Option<Instant>,
     /// How the sending of the request's body goes, once it has begun.
@@ -66,6 +73,8 @@ impl<'a> Context<'a> {
             beside: None,
             served_as: "allowed",
             token: None,
+            purpose: Purpose::Serve,
+            needs_new_nonce: false,
             limit: None,
             sending: None,
             logged: snapshot
@@ -128,6 +137,9 @@ impl<'a> Context<'a> {
             route.metrics.allowed(took);
         }
         response.headers_mut().insert(REQUEST_ID, self.request_id.clone());
+        if self.needs_new_nonce {
+            self.renew_nonce(response.headers_mut());
+        }
         let status = response.status();
         let served_as = self.served_as;
         if let Some(handover) = response.extensions().get::<Handover>() {
@@ -135,6 +147,17 @@ impl<'a> Context<'a> {
             return response;
         }
         self.logging(response, status, served_as, took)
+    }
+
+    /// Brings the nonce for the next proof before the end of the one that was used (RFC 9449 §8.2). So
+    /// that nobody gets it who did not ask, such an answer is not stored.
+    fn renew_nonce(&self, headers: &mut HeaderMap) {
+        let server = self.token.as_ref().and_then(|token| self.route?.server(token.server));
+        let nonce = server.and_then(|server| server.new_nonce(self.now.unix));
+        if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(&nonce).ok()) {
+            headers.insert(DPOP_NONCE, nonce);
+            headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        }
     }
 
     /// Makes the answer of a refusal.
@@ -152,6 +175,7 @@ impl<'a> Context<'a> {
                 realm: &self.snapshot.realm,
                 accept: route.accept(),
                 scopes: route.asked(),
+                dpop: route.proving.dpop.as_ref(),
                 resource_metadata: route.resource_metadata.as_deref(),
                 used: used_scheme(credential),
             },
@@ -336,6 +360,8 @@ fn used_scheme(headers: &HeaderMap) -> Option<Scheme> {
         Some(Scheme::Bearer)
     } else if is(b"basic") {
         Some(Scheme::Basic)
+    } else if is(b"dpop") {
+        Some(Scheme::Dpop)
     } else {
         None
     }
@@ -344,7 +370,8 @@ fn used_scheme(headers: &HeaderMap) -> Option<Scheme> {
 /// The token that a refused request brought, so that its digest can be logged.
 fn sent_token(headers: &HeaderMap) -> Option<RawToken<'_>> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("bearer").then(|| RawToken::new(token.trim_start()))
+    let is = |name| scheme.eq_ignore_ascii_case(name);
+    (is("bearer") || is("dpop")).then(|| RawToken::new(token.trim_start()))
 }
 
 /// Every answer carries it, and so does the request to the upstream.

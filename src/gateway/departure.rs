@@ -124,7 +124,7 @@ impl Departure<'_> {
             None => {
                 let (accept, query) = (self.route.accept(), parts.uri.query());
                 match credential::extract(accept, &parts.headers, query).ok()? {
-                    Credential::Bearer(token) => token,
+                    Credential::Bearer(token) | Credential::Dpop(token) => token,
                     Credential::Basic(_) => return None,
                 }
             }

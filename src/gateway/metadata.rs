@@ -11,6 +11,7 @@ use http::header::{
 use http::{HeaderName, HeaderValue, Method, Response, StatusCode};
 use serde::Serialize;
 
+use super::proving::Proving;
 use crate::body::Body;
 use crate::config::{Config, Resource};
 use crate::oauth::ScopeSet;
@@ -39,6 +40,14 @@ struct Members<'a> {
     scopes_supported: BTreeSet<&'a str>,
     /// The query never, and a body never (RFC 6750 §2).
     bearer_methods_supported: [&'static str; 1],
+    /// What proofs may be signed with (RFC 9449).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dpop_signing_alg_values_supported: Option<Vec<&'a str>>,
+    #[serde(skip_serializing_if = "is_false")]
+    dpop_bound_access_tokens_required: bool,
+    /// Whether certificate-bound tokens are taken (RFC 8705).
+    #[serde(skip_serializing_if = "is_false")]
+    tls_client_certificate_bound_access_tokens: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     resource_name: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -92,11 +101,21 @@ impl Document {
                 of_routes.iter().flat_map(|scopes| scopes.iter()).map(|one| one.as_str()).collect()
             }
         };
+        let proving: Vec<Proving> =
+            routes().map(|route| Proving::of_route(route, config)).collect();
+        let dpop = || proving.iter().filter_map(|one| one.dpop.as_ref());
+        let algorithms = dpop().flat_map(|terms| terms.algorithms.split(' '));
+        let algorithms: BTreeSet<&str> = algorithms.collect();
+        let is_required = dpop().filter(|terms| terms.is_required).count() == proving.len();
         let members = Members {
             resource: resource.identifier.as_str(),
             authorization_servers,
             scopes_supported,
             bearer_methods_supported: ["header"],
+            dpop_bound_access_tokens_required: is_required && !algorithms.is_empty(),
+            dpop_signing_alg_values_supported: (!algorithms.is_empty())
+                .then(|| algorithms.into_iter().collect()),
+            tls_client_certificate_bound_access_tokens: proving.iter().any(|one| one.certificate),
             resource_name: resource.title.as_deref(),
             resource_documentation: resource.documentation.as_deref(),
         };
@@ -134,6 +153,11 @@ pub(super) fn answer(json: &Bytes, method: &Method) -> Result<Response<Body>, Re
         headers.insert(CONTENT_LENGTH, HeaderValue::from(json.len()));
     }
     Ok(response)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes it so")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 const READING: &str = "GET, HEAD, OPTIONS";

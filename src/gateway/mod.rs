@@ -16,6 +16,7 @@ mod holding;
 mod linger;
 mod metadata;
 mod pipeline;
+mod proving;
 mod revoking;
 mod route;
 mod snapshot;

@@ -114,9 +114,7 @@ pub(super) async fn decide<'a>(
         return Err(Rejection::UpstreamFailed(UpstreamFailure::Loop));
     }
 
-    let Context { connection, now, .. } = *context;
-    let admission = route.authorize(parts, connection, now, &mut context.token).await?;
-    let Admission { permit, exchanged } = admission;
+    let Admission { permit, exchanged } = route.authorize(parts, context).await?;
     let rewrite = Rewrite::of(route, &entry, parts)?;
     if headers::spend(&parts.method, &mut parts.headers) == MaxForwards::EndsHere {
         return Ok(Decision::Answer(no_content(OPTIONS_ALLOW)));

@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use http::{HeaderValue, request};
 
-use super::connection::Connection;
+use super::context::Context;
 use super::entry::Entry;
+use super::proving::Proving;
 use super::snapshot::{CountedUpstream, Snapshot};
 use crate::base::time::{Now, UnixSeconds};
 use crate::body::{BodyEnd, BodyError, BodyOutcome};
@@ -15,9 +16,11 @@ use crate::config::{self, Forward, RouteTimeouts, Upgrade};
 use crate::credential::{self, Accept, BasicCredential, Credential};
 use crate::grant::{BasicExchange, Client, ExchangeClient, Issued, OwnClient, OwnToken};
 use crate::headers::{Cors, EditPlan};
-use crate::oauth::{Audience, Principal, RawToken, ScopeSet, VerifiedToken};
+use crate::oauth::{Audience, Principal, RawToken, ScopeSet, ServerId, VerifiedToken};
 use crate::policy::{self, Access, Circumstances, Permit, RequestFacts, Requirement};
-use crate::reject::{InvalidToken, OwnClientCause, OwnClientFailure, Rejection, UpstreamFailure};
+use crate::reject::{
+    InvalidToken, OwnClientCause, OwnClientFailure, Rejection, Scheme, UpstreamFailure,
+};
 use crate::revocation::RevocationList;
 use crate::route::PrefixRewrite;
 use crate::telemetry::RouteMetrics;
@@ -41,6 +44,8 @@ pub struct Terms {
     verifier: Verifier,
     /// Which tokens are refused before their end; `None`: nothing can revoke any.
     revocations: Option<Arc<RevocationList>>,
+    /// What senders of bound tokens must show.
+    pub(super) proving: Proving,
     basic: Option<(Arc<Server>, Arc<BasicExchange>)>,
     pub(super) forward: Forwarding,
     pub(super) rewrite: Option<PrefixRewrite>,
@@ -142,6 +147,7 @@ impl Terms {
             },
             verifier: Verifier::new(servers, opaque, snapshot.token_caches()),
             revocations: snapshot.revocations(),
+            proving: Proving::of_route(settings, snapshot.config()),
             basic,
             forward,
             rewrite: settings.rewrite.clone(),
@@ -181,17 +187,17 @@ impl Terms {
 
     /// Decides whether a request may take this route: the one pipeline behind every door.
     ///
-    /// `seen` gets the token that was found good, also when it is refused afterwards: for the log.
+    /// `context` gets the token that was found good, also when it is refused afterwards: for the log.
     ///
     /// # Errors
-    /// Whatever refuses it: no credential, a bad one, too little in it, or nobody to judge it.
-    pub async fn authorize(
+    /// Whatever refuses it: no credential, a bad one, one without the proof of what it is bound to,
+    /// too little in it, or nobody to judge it.
+    pub(super) async fn authorize(
         &self,
         parts: &request::Parts,
-        connection: &Connection,
-        now: Now,
-        seen: &mut Option<Arc<VerifiedToken>>,
+        context: &mut Context<'_>,
     ) -> Result<Admission, Rejection> {
+        let now = context.now;
         let requirement = match &self.access {
             Access::Public => {
                 return Ok(Admission { permit: policy::admit(&self.access)?, exchanged: None });
@@ -199,23 +205,32 @@ impl Terms {
             Access::Token(requirement) => requirement,
         };
         let query = parts.uri.query();
-        match credential::extract(self.accept, &parts.headers, query)? {
-            Credential::Bearer(token) => {
-                let token = seen.insert(self.verified(token, now).await?);
-                let permit = self.decide(requirement, token, token.principal, (parts, now))?;
-                Ok(Admission { permit, exchanged: None })
-            }
+        let (scheme, token) = match credential::extract(self.accept, &parts.headers, query)? {
+            Credential::Bearer(token) => (Scheme::Bearer, token),
+            Credential::Dpop(token) => (Scheme::Dpop, token),
             Credential::Basic(credential) => {
-                let from = connection.client_address(&parts.headers);
+                let from = context.connection.client_address(&parts.headers);
                 // Boxed: few requests come here, and all futures would be as large.
                 let (token, issued) = Box::pin(self.exchanged(credential, from, now)).await?;
+                let token = context.token.insert(token);
+                // Nobody but its client could prove anything of it, and the upstream is told of none.
+                if token.confirmation().is_some() {
+                    return Err(Rejection::TokenInvalid(InvalidToken::Bound));
+                }
                 // Client credentials: nobody else can have asked with this secret, whatever `sub`
                 // its token has (RFC 6749 §4.4).
-                let token = seen.insert(token);
                 let permit = self.decide(requirement, token, Principal::Client, (parts, now))?;
-                Ok(Admission { permit, exchanged: Some(issued.authorization().clone()) })
+                return Ok(Admission { permit, exchanged: Some(issued.authorization().clone()) });
             }
+        };
+        let token = self.verified(token, now).await?;
+        if self.proving.is_on || token.confirmation().is_some() {
+            context.token = Some(Arc::clone(&token));
+            context.needs_new_nonce = self.prove(parts, context, scheme, &token)?.needs_new_nonce;
         }
+        let token = context.token.insert(token);
+        let permit = self.decide(requirement, token, token.principal, (parts, now))?;
+        Ok(Admission { permit, exchanged: None })
     }
 
     async fn verified(
@@ -261,6 +276,10 @@ impl Terms {
         // cache: to exchange them anew for each request would be a call for each.
         self.check_revocation(&token, now)?;
         Ok((token, issued))
+    }
+
+    pub(super) fn server(&self, id: ServerId) -> Option<&Arc<Server>> {
+        self.verifier.server(id)
     }
 
     /// What `aud` of a token must name where the route does not say; `None` where the token's server

@@ -24,7 +24,7 @@ use crate::revocation::{self, JournalError, RevocationList, Use};
 use crate::route::{Miss, RouteKey, Table};
 use crate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
 use crate::upstream::{self, Upstream, UpstreamError};
-use crate::verify::{Server, Shared, TokenCaches};
+use crate::verify::{ProofMemory, Server, Shared, TokenCaches};
 
 /// A configuration at work.
 pub struct Snapshot {
@@ -82,6 +82,8 @@ impl std::error::Error for BuildError {}
 /// What all snapshots of a process have in common.
 pub(super) struct Ground {
     pub(super) metrics: Arc<Metrics>,
+    /// Held here, so that no reload forgets which proofs were used.
+    proofs: Arc<ProofMemory>,
     control: Handle,
     next_server: AtomicU32,
     purpose: Use,
@@ -92,8 +94,14 @@ pub(super) struct Ground {
 
 impl Ground {
     pub(super) fn new(control: Handle, purpose: Use) -> Self {
-        let (metrics, next_server) = (Arc::new(Metrics::new()), AtomicU32::new(0));
-        Self { metrics, control, next_server, purpose, revocations: Mutex::default() }
+        Self {
+            metrics: Arc::new(Metrics::new()),
+            proofs: Arc::default(),
+            control,
+            next_server: AtomicU32::new(0),
+            purpose,
+            revocations: Mutex::default(),
+        }
     }
 
     /// The list, if the configuration has one. A reload keeps what is in it.
@@ -133,6 +141,7 @@ impl Snapshot {
                 runtime: ground.control.clone(),
                 metrics: Arc::clone(&ground.metrics),
                 caches: Arc::new(TokenCaches::new(&config.caches)),
+                proofs: Arc::clone(&ground.proofs),
             },
             |before| before.shared.clone(),
         );
@@ -146,7 +155,7 @@ impl Snapshot {
         let mut snapshot = Self {
             table,
             routes: Box::default(),
-            sanitizer: Sanitizer::new(identity_header_names(&config.routes)),
+            sanitizer: Sanitizer::new(own_header_names(&config)),
             realm,
             metadata: Metadata::of(&config),
             doors: Doors::of(&servers, revocations.as_ref()),
@@ -393,9 +402,14 @@ fn table(routes: &[config::Route]) -> Result<Table, BuildError> {
     })
 }
 
-/// The header names that any route sets from claims: taken from callers on every route.
-fn identity_header_names(routes: &[config::Route]) -> Vec<HeaderName> {
-    routes.iter().flat_map(|route| route.edits.identity_names().cloned()).collect()
+/// The header names that any route sets from claims, and those that proxies tell of certificates in:
+/// taken from callers on every route.
+fn own_header_names(config: &Config) -> Vec<HeaderName> {
+    let routes = config.routes.iter().flat_map(|route| route.edits.identity_names());
+    let listeners = config.listeners.iter();
+    let certificates =
+        listeners.filter_map(|one| Some(&one.client_certificate_header.as_ref()?.name));
+    routes.chain(certificates).cloned().collect()
 }
 
 /// With so many of the terms before them a route's are compared: enough for those that are written

@@ -95,6 +95,7 @@ impl Fixture {
             runtime: tokio::runtime::Handle::current(),
             metrics: Arc::new(Metrics::new()),
             caches: Arc::new(TokenCaches::new(&caches)),
+            proofs: Arc::default(),
         };
         let settings = change(&authorization_server, settings(&authorization_server));
         let server = Server::start(ServerId::new(1), settings, &shared).unwrap();
@@ -173,6 +174,8 @@ fn settings(server: &FakeServer) -> AuthorizationServer {
         outbound: outbound(),
         introspection: None,
         basic: Fixture::basic(),
+        dpop: None,
+        certificate_bound: None,
         kept_claims: vec![],
         traced: false,
         revocation: None,

@@ -229,7 +229,7 @@ const NULL: &str = "null";
 const ALLOWED: [&str; 2] = ["authorization", "dpop"];
 
 /// What refusals of ours say in fields.
-const EXPOSED: [&str; 3] = ["www-authenticate", "retry-after", "x-request-id"];
+const EXPOSED: [&str; 4] = ["www-authenticate", "retry-after", "x-request-id", "dpop-nonce"];
 
 #[cfg(test)]
 mod tests {
@@ -360,7 +360,7 @@ mod tests {
             ("vary", "accept"),
         ];
         let exposed = "access-control-expose-headers: www-authenticate, retry-after, \
-                       x-request-id, x-total";
+                       x-request-id, dpop-nonce, x-total";
         let allowed = [
             "access-control-allow-origin: https://app.example.com",
             exposed,

@@ -76,6 +76,11 @@ impl Caller {
         Self { address, element: element.into(), scheme }
     }
 
+    /// What it speaks.
+    pub const fn scheme(&self) -> Scheme {
+        self.scheme
+    }
+
     /// What requests for `host` are announced with.
     ///
     /// The host is copied: as it came it holds on to all that was read with it, some 8 KiB, and an
@@ -196,10 +201,10 @@ pub fn client_address(headers: &HeaderMap, peer: Peer, trusted: &TrustedProxies)
     farthest
 }
 
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) const X_FORWARDED_PREFIX: HeaderName = HeaderName::from_static("x-forwarded-prefix");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,8 @@
 //! and only then is ours put in: identity headers, and last what a route sets by itself. A caller
 //! that names one of our fields in `Connection` is refused.
 
+mod called;
+mod client_certificate;
 mod constant;
 mod cors;
 mod edit;
@@ -17,6 +19,8 @@ mod testing;
 mod upgrade;
 mod websocket;
 
+pub use called::Called;
+pub use client_certificate::{CertificateFormat, CertificateHeader};
 pub use constant::ConstantEdits;
 pub use cors::{Cors, CorsRules, Credentials, Origins, Preflight, Reader};
 pub use edit::EditPlan;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Number, Value};
 
-use super::{Audience, Scope, ScopeSet, Traces, members};
+use super::{Audience, Confirmation, Scope, ScopeSet, Traces, members};
 use crate::base::time::UnixSeconds;
 
 /// A JSON object without repeated members: a token's header or claims, an introspection answer,
@@ -162,13 +162,17 @@ impl Claims {
 /// Those claims of a token that some route asks for, as its verdict keeps them: few, mostly none,
 /// and a million times over. None take 8 bytes.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct KeptClaims(Option<Box<Kept>>);
+pub struct KeptClaims(
+    /// Boxed once more than it must be, since lengths are not worth 8 bytes where there is nothing.
+    Option<Box<Kept>>,
+);
 
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Kept {
     /// Sorted by name.
     members: Box<[(Box<str>, Value)]>,
     traces: Option<Box<Traces>>,
+    confirmation: Option<Box<Confirmation>>,
 }
 
 impl KeptClaims {
@@ -179,7 +183,7 @@ impl KeptClaims {
         }
         members.sort_by(|(a, _), (b, _)| a.cmp(b));
         members.dedup_by(|(a, _), (b, _)| a == b);
-        Self(Some(Box::new(Kept { members: members.into(), traces: None })))
+        Self(Some(Box::new(Kept { members: members.into(), ..Kept::default() })))
     }
 
     /// The same with what revocations can name of the token.
@@ -199,23 +203,35 @@ impl KeptClaims {
         self.0.as_mut()?.traces.as_deref_mut()
     }
 
+    /// The same, and what the token is bound to.
+    #[must_use]
+    pub fn bound_to(mut self, confirmation: Confirmation) -> Self {
+        self.0.get_or_insert_default().confirmation = Some(Box::new(confirmation));
+        self
+    }
+
+    /// What the token is bound to (RFC 7800 §3); absent: to nothing. Cost for a token of which no
+    /// claim is kept: one look at a pointer.
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.0.as_deref()?.confirmation.as_deref()
+    }
+
     /// The claim of that name, whatever its type.
     pub fn value(&self, name: &str) -> Option<&Value> {
-        let members = &self.0.as_ref()?.members;
+        let members = &self.0.as_deref()?.members;
         let at = members.binary_search_by(|(member, _)| (**member).cmp(name)).ok()?;
         members.get(at).map(|(_, value)| value)
     }
 
-    /// The same with another value for this claim.
+    /// The same with another value for this claim: bound to what it was bound to, and as traceable.
     #[must_use]
     pub fn replacing(&self, name: &str, value: Value) -> Self {
-        let members = self.0.iter().flat_map(|kept| kept.members.iter());
-        let others = members.filter(|(member, _)| **member != *name).cloned();
-        let replaced = Self::new(others.chain([(name.into(), value)]).collect());
-        match self.traces() {
-            Some(traces) => replaced.with_traces(traces.clone()),
-            None => replaced,
-        }
+        let mut kept = self.0.clone().unwrap_or_default();
+        let others = kept.members.iter().filter(|(member, _)| **member != *name).cloned();
+        let mut members: Vec<_> = others.chain([(name.into(), value)]).collect();
+        members.sort_by(|(a, _), (b, _)| a.cmp(b));
+        kept.members = members.into();
+        Self(Some(kept))
     }
 
     /// A NumericDate (RFC 7519 §2), the fraction dropped; `None` where there is none, or another

@@ -2,6 +2,7 @@
 
 pub mod algorithm;
 pub mod claims;
+pub mod confirmation;
 pub mod mark;
 mod members;
 pub mod names;
@@ -14,6 +15,7 @@ pub mod verified;
 
 pub use algorithm::{Algorithm, MacAlgorithm, SignatureAlgorithm};
 pub use claims::{ClaimError, Claims, KeptClaims};
+pub use confirmation::{Confirmation, InvalidConfirmation, Thumbprint};
 pub use mark::{Mark, MarkKind, Traces};
 pub use names::{Audience, ClientId, Issuer, Plaintext};
 pub use principal::Principal;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Audience, HeldScopes, Issuer, KeptClaims, Principal, TokenDigest, TokenTexts};
+use super::{
+    Audience, Confirmation, HeldScopes, Issuer, KeptClaims, Principal, TokenDigest, TokenTexts,
+};
 use crate::base::time::UnixSeconds;
 
 /// One authorization server under one set of settings. Changed settings make another id, so that
@@ -119,7 +121,7 @@ pub struct VerifiedToken {
     pub audiences: Audiences,
     /// When it may be used.
     pub validity: Validity,
-    /// Those of its other claims that a route's rules or headers name.
+    /// Those of its other claims that a route's rules or headers name, and what it is bound to.
     pub claims: KeptClaims,
 }
 
@@ -132,6 +134,11 @@ impl VerifiedToken {
     /// Its `client_id`.
     pub fn client_id(&self) -> Option<&str> {
         self.texts.client_id()
+    }
+
+    /// The key and certificate that whoever sends it must prove to have; absent: none.
+    pub fn confirmation(&self) -> Option<&Confirmation> {
+        self.claims.confirmation()
     }
 
     /// Its scopes.

@@ -69,6 +69,8 @@ pub enum MalformedCredential {
     Bearer,
     /// `Basic` that is not base64 of UTF-8 with a colon and without controls (RFC 7617 §2).
     Basic,
+    /// `DPoP` without one `b64token` (RFC 9449 §7.1).
+    Dpop,
     /// A token longer than any that we look at.
     TooLong,
 }
@@ -107,6 +109,8 @@ pub enum InvalidToken {
     Revoked,
     /// It is bound to a key or certificate that was not proven.
     Bound,
+    /// It is bound to no key or certificate, and was sent as one that is, or must be one.
+    Unbound,
     /// Nobody on this route can judge such a token.
     Unjudgeable,
     /// The authorization server gives nothing for it (RFC 8693 §2.2.2, RFC 7523 §3.1), or it is of

@@ -4,6 +4,7 @@
 //! * Every 401, and every 400 and 403 about a credential, has a challenge; nothing else has one.
 //! * There is one line for each scheme that the route accepts, and an error stands only in that
 //!   of the scheme which the caller used.
+//! * Where every token must be bound to a key, `Bearer` is named to none but who used it.
 //! * No credential, no error (RFC 6750 §3.1). Basic knows no error at all (RFC 7617 §2).
 //! * What is written is a checked realm, checked scopes and constants: nothing of the request.
 
@@ -23,6 +24,8 @@ pub struct Accept {
     pub bearer: bool,
     /// A caller's key and secret (RFC 7617).
     pub basic: bool,
+    /// An access token with the proof of its key (RFC 9449).
+    pub dpop: bool,
 }
 
 /// A scheme of `Authorization`.
@@ -32,6 +35,17 @@ pub enum Scheme {
     Bearer,
     /// RFC 7617.
     Basic,
+    /// RFC 9449.
+    Dpop,
+}
+
+/// What a route says of DPoP to those who ask (RFC 9449 §7.1).
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct DpopTerms {
+    /// `algs`: the names of signature algorithms, a blank between two.
+    pub algorithms: Box<str>,
+    /// Whether no other token is taken.
+    pub is_required: bool,
 }
 
 /// What a challenge says beside the refusal itself.
@@ -44,6 +58,8 @@ pub struct ChallengeContext<'a> {
     /// What the route needs, as it is told to a caller without credential:
     /// `Requirement::challenge_scopes`.
     pub scopes: &'a ScopeSet,
+    /// The terms of DPoP, where the route accepts it.
+    pub dpop: Option<&'a DpopTerms>,
     /// Where the metadata of the resource lies (RFC 9728 §5.1): a URL of the configuration.
     pub resource_metadata: Option<&'a str>,
     /// The scheme of the credential that was found; `None` if it did not come so far.
@@ -54,8 +70,9 @@ impl<'a> ChallengeContext<'a> {
     /// For a request that no route, or a public one, was found for.
     pub fn outside_routes(realm: &'a Realm) -> Self {
         static NO_SCOPES: LazyLock<ScopeSet> = LazyLock::new(ScopeSet::default);
-        let accept = Accept { bearer: true, basic: false };
-        Self { realm, accept, scopes: &NO_SCOPES, resource_metadata: None, used: None }
+        let accept = Accept { bearer: true, basic: false, dpop: false };
+        let scopes = &NO_SCOPES;
+        Self { realm, accept, scopes, dpop: None, resource_metadata: None, used: None }
     }
 }
 
@@ -134,13 +151,24 @@ impl Realm {
     }
 }
 
-/// What the Bearer line says beside the realm.
-enum BearerPart<'a> {
+/// What the line of a token's scheme says beside the realm.
+#[derive(Clone, Copy)]
+enum TokenPart<'a> {
     Scope(&'a ScopeSet),
     Nothing,
     Error(&'static str, &'static str),
     InsufficientScope(&'a ScopeSet),
     StepUp(&'a StepUp, &'static str),
+}
+
+impl<'a> TokenPart<'a> {
+    /// The same for a scheme that nobody used.
+    const fn without_error(self, scopes: &'a ScopeSet) -> Self {
+        match self {
+            Self::Scope(_) | Self::Nothing => self,
+            Self::Error(..) | Self::InsufficientScope(_) | Self::StepUp(..) => Self::Scope(scopes),
+        }
+    }
 }
 
 impl Rejection {
@@ -150,25 +178,28 @@ impl Rejection {
         if !self.is_about_credential() {
             return Vec::new();
         }
-        let Accept { bearer, basic } = context.accept;
         let refused_basic = matches!(self, Self::BasicRefused);
-        let basic = basic || refused_basic;
+        let basic = context.accept.basic || refused_basic;
+        let used = self.scheme(context);
+        let dpop = context.dpop.filter(|_| !refused_basic);
+        let is_dpop_alone = dpop.is_some_and(|dpop| dpop.is_required);
+        let bearer = context.accept.bearer && !refused_basic;
+        let bearer = bearer && (!is_dpop_alone || used == Some(Scheme::Bearer));
         // A 401 must have a challenge (RFC 9110 §15.5.2), even if nothing were accepted.
-        let bearer = (bearer && !refused_basic) || !basic;
-        let bearer = bearer.then(|| {
-            let line = bearer_line(context.realm, &self.bearer_part(context));
-            match context.resource_metadata {
-                Some(url) => format!("{line}, resource_metadata=\"{url}\""),
-                None => line,
-            }
+        let bearer = bearer || !(basic || dpop.is_some());
+        let told = self.token_part(context);
+        // An error is told once: to who used the scheme, or where none was found, in the first line.
+        let is_about_dpop = used == Some(Scheme::Dpop) || !bearer;
+        let other = told.without_error(context.scopes);
+        let (of_bearer, of_dpop) = if is_about_dpop { (other, told) } else { (told, other) };
+        let bearer = bearer.then(|| token_line("Bearer", context, &of_bearer));
+        let dpop = dpop.map(|DpopTerms { algorithms, .. }| {
+            format!("{}, algs=\"{algorithms}\"", token_line("DPoP", context, &of_dpop))
         });
         let basic = basic.then(|| basic_line(context.realm));
         // Each is printable ASCII by its parts, so none is dropped.
-        bearer
-            .into_iter()
-            .chain(basic)
-            .filter_map(|line| HeaderValue::try_from(line).ok())
-            .collect()
+        let lines = bearer.into_iter().chain(dpop).chain(basic);
+        lines.filter_map(|line| HeaderValue::try_from(line).ok()).collect()
     }
 
     const fn is_about_credential(&self) -> bool {
@@ -176,6 +207,8 @@ impl Rejection {
             Self::CredentialMissing
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
+            | Self::ProofInvalid(_)
+            | Self::NonceNeeded(_)
             | Self::BasicRefused
             | Self::AuthenticationInsufficient(_)
             | Self::ScopeInsufficient(_)
@@ -188,6 +221,7 @@ impl Rejection {
             | Self::Misdirected
             | Self::TooLarge(_)
             | Self::TooSlow
+            | Self::ProofsTooMany(_)
             | Self::GuessedTooOften(_)
             | Self::PreflightRefused(_)
             | Self::VerifierUnavailable(_)
@@ -196,64 +230,69 @@ impl Rejection {
         }
     }
 
-    fn bearer_part<'a>(&'a self, context: &ChallengeContext<'a>) -> BearerPart<'a> {
+    fn token_part<'a>(&'a self, context: &ChallengeContext<'a>) -> TokenPart<'a> {
         if matches!(self, Self::ClaimsInsufficient | Self::PrincipalRefused(_)) {
             // Naming scopes here would read as "ask for these".
-            return BearerPart::Nothing;
+            return TokenPart::Nothing;
         }
         if self.scheme(context) == Some(Scheme::Basic) {
-            return BearerPart::Scope(context.scopes);
+            return TokenPart::Scope(context.scopes);
         }
         if let Self::AuthenticationInsufficient(step_up) = self {
-            return BearerPart::StepUp(step_up, self.error_description().unwrap_or_default());
+            return TokenPart::StepUp(step_up, self.error_description().unwrap_or_default());
         }
         if let Self::ScopeInsufficient(needed) = self {
-            return BearerPart::InsufficientScope(needed);
+            return TokenPart::InsufficientScope(needed);
         }
         match (self.error_code(), self.error_description()) {
-            (Some(code), Some(description)) => BearerPart::Error(code, description),
-            _ => BearerPart::Scope(context.scopes),
+            (Some(code), Some(description)) => TokenPart::Error(code, description),
+            _ => TokenPart::Scope(context.scopes),
         }
     }
 
     /// The scheme that the caller used, as far as refusal and context know.
     fn scheme(&self, context: &ChallengeContext<'_>) -> Option<Scheme> {
-        let malformed_basic = Self::CredentialMalformed(MalformedCredential::Basic);
-        if *self == malformed_basic { Some(Scheme::Basic) } else { context.used }
+        if *self == Self::CredentialMalformed(MalformedCredential::Basic) {
+            Some(Scheme::Basic)
+        } else if *self == Self::CredentialMalformed(MalformedCredential::Dpop) {
+            Some(Scheme::Dpop)
+        } else {
+            context.used
+        }
     }
 }
 
-fn bearer_line(realm: &Realm, part: &BearerPart<'_>) -> String {
-    let realm = realm.quoted();
-    match part {
-        BearerPart::Scope(scopes) if !scopes.is_empty() => {
-            format!("Bearer realm={realm}, scope=\"{scopes}\"")
+fn token_line(scheme: &str, context: &ChallengeContext<'_>, part: &TokenPart<'_>) -> String {
+    let mut line = format!("{scheme} realm={}", context.realm.quoted());
+    // Writing into a String does not fail.
+    let _ = match part {
+        TokenPart::Scope(scopes) if !scopes.is_empty() => write!(line, ", scope=\"{scopes}\""),
+        TokenPart::Scope(_) | TokenPart::Nothing => Ok(()),
+        TokenPart::Error(code, description) => {
+            write!(line, ", error=\"{code}\", error_description=\"{description}\"")
         }
-        BearerPart::Scope(_) | BearerPart::Nothing => format!("Bearer realm={realm}"),
-        BearerPart::Error(code, description) => {
-            format!("Bearer realm={realm}, error=\"{code}\", error_description=\"{description}\"")
+        TokenPart::StepUp(step_up, description) => write_step_up(&mut line, step_up, description),
+        TokenPart::InsufficientScope(scopes) => {
+            write!(line, ", error=\"insufficient_scope\", scope=\"{scopes}\"")
         }
-        BearerPart::StepUp(step_up, description) => {
-            let StepUp { acr_values, max_age_s, scopes } = step_up;
-            let mut line = format!(
-                "Bearer realm={realm}, error=\"insufficient_user_authentication\", \
-                 error_description=\"{description}\""
-            );
-            if !acr_values.is_empty() {
-                let _ = write!(line, ", acr_values=\"{acr_values}\"");
-            }
-            if let Some(max_age) = max_age_s {
-                let _ = write!(line, ", max_age=\"{max_age}\"");
-            }
-            if let Some(scopes) = scopes {
-                let _ = write!(line, ", scope=\"{scopes}\"");
-            }
-            line
-        }
-        BearerPart::InsufficientScope(scopes) => {
-            format!("Bearer realm={realm}, error=\"insufficient_scope\", scope=\"{scopes}\"")
-        }
+    };
+    if let Some(url) = context.resource_metadata {
+        let _ = write!(line, ", resource_metadata=\"{url}\"");
     }
+    line
+}
+
+fn write_step_up(line: &mut String, step_up: &StepUp, description: &str) -> fmt::Result {
+    let StepUp { acr_values, max_age_s, scopes } = step_up;
+    let code = "insufficient_user_authentication";
+    write!(line, ", error=\"{code}\", error_description=\"{description}\"")?;
+    if !acr_values.is_empty() {
+        write!(line, ", acr_values=\"{acr_values}\"")?;
+    }
+    if let Some(max_age) = max_age_s {
+        write!(line, ", max_age=\"{max_age}\"")?;
+    }
+    scopes.as_ref().map_or(Ok(()), |scopes| write!(line, ", scope=\"{scopes}\""))
 }
 
 /// RFC 7617 §2.1: we read UTF-8, and say so.
@@ -269,12 +308,12 @@ mod tests {
     use super::*;
     use crate::oauth::Principal;
     use crate::reject::tests::every_rejection;
-    use crate::reject::{InvalidToken, UpstreamFailure};
+    use crate::reject::{InvalidProof, InvalidToken, UpstreamFailure};
 
-    const BEARER: Accept = Accept { bearer: true, basic: false };
-    const BASIC: Accept = Accept { bearer: false, basic: true };
-    const BOTH: Accept = Accept { bearer: true, basic: true };
-    const NEITHER: Accept = Accept { bearer: false, basic: false };
+    const BEARER: Accept = Accept { bearer: true, basic: false, dpop: false };
+    const BASIC: Accept = Accept { bearer: false, basic: true, dpop: false };
+    const BOTH: Accept = Accept { bearer: true, basic: true, dpop: false };
+    const NEITHER: Accept = Accept { bearer: false, basic: false, dpop: false };
 
     fn challenges(
         rejection: &Rejection,
@@ -285,7 +324,8 @@ mod tests {
         let realm = "test".parse().unwrap();
         let scopes = &ScopeSet::from_claim(scopes);
         let resource_metadata = None;
-        let context = ChallengeContext { realm: &realm, accept, scopes, resource_metadata, used };
+        let context =
+            ChallengeContext { realm: &realm, accept, scopes, dpop: None, resource_metadata, used };
         let lines = rejection.challenges(&context);
         lines.iter().map(|line| line.to_str().unwrap().to_owned()).collect()
     }
@@ -298,8 +338,14 @@ mod tests {
         for rejection in every_rejection() {
             let (resource_metadata, used) = (Some(url), Some(Scheme::Bearer));
             let accept = BOTH;
-            let context =
-                ChallengeContext { realm: &realm, accept, scopes, resource_metadata, used };
+            let context = ChallengeContext {
+                realm: &realm,
+                accept,
+                scopes,
+                dpop: None,
+                resource_metadata,
+                used,
+            };
             for line in rejection.challenges(&context) {
                 let line = line.to_str().unwrap();
                 let names_it = line.ends_with(&format!(", resource_metadata=\"{url}\""));
@@ -411,6 +457,49 @@ mod tests {
             ("aé", InvalidRealm::Character { at: 1 }),
         ] {
             assert_eq!(text.parse::<Realm>(), Err(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    #[rustfmt::skip]
+    fn rfc9449_7_1_dpop_has_a_line_of_its_own_and_the_error_if_it_was_used() {
+        use {InvalidProof as P, MalformedCredential as C, Rejection as R};
+        let realm = "test".parse().unwrap();
+        let scopes = &ScopeSet::from_claim("a");
+        let ask = |rejection: &Rejection, used, is_required| {
+            let terms = DpopTerms { algorithms: "ES256 EdDSA".into(), is_required };
+            let accept = Accept { bearer: true, basic: false, dpop: true };
+            let context = ChallengeContext { realm: &realm, accept, scopes, dpop: Some(&terms), resource_metadata: None, used };
+            let lines = rejection.challenges(&context);
+            lines.iter().map(|line| line.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let bearer = r#"Bearer realm="test", scope="a""#;
+        let dpop = r#"DPoP realm="test", scope="a", algs="ES256 EdDSA""#;
+        let proof = r#"DPoP realm="test", error="invalid_dpop_proof", error_description="htm is not the method of this request", algs="ES256 EdDSA""#;
+        let nonce = r#"DPoP realm="test", error="use_dpop_nonce", error_description="the DPoP proof needs the nonce in DPoP-Nonce", algs="ES256 EdDSA""#;
+        let bound = r#"Bearer realm="test", error="invalid_token", error_description="the token is bound to a key that was not proven""#;
+        let unbound = r#"DPoP realm="test", error="invalid_token", error_description="the token is bound to no key", algs="ES256 EdDSA""#;
+        let lacks = r#"DPoP realm="test", error="insufficient_scope", scope="b", algs="ES256 EdDSA""#;
+        let broken = r#"DPoP realm="test", error="invalid_request", error_description="the Authorization field is not DPoP and one token", algs="ES256 EdDSA""#;
+        let query = r#"DPoP realm="test", error="invalid_request", error_description="a token in the query is not accepted", algs="ES256 EdDSA""#;
+        let (b, d) = (Some(Scheme::Bearer), Some(Scheme::Dpop));
+        let cases = [
+            // refusal                                            used  DPoP alone  lines
+            (R::CredentialMissing,                                None, false, vec![bearer, dpop]),
+            (R::CredentialMissing,                                None, true,  vec![dpop]),
+            (R::ProofInvalid(P::Method),                          d,    false, vec![bearer, proof]),
+            (R::NonceNeeded("n".into()),                          d,    true,  vec![nonce]),
+            (R::TokenInvalid(InvalidToken::Bound),                b,    false, vec![bound, dpop]),
+            (R::TokenInvalid(InvalidToken::Bound),                b,    true,  vec![bound, dpop]),
+            (R::TokenInvalid(InvalidToken::Unbound),              d,    false, vec![bearer, unbound]),
+            (R::ScopeInsufficient(ScopeSet::from_claim("b")),     d,    false, vec![bearer, lacks]),
+            (R::ClaimsInsufficient,                               d,    true,  vec![r#"DPoP realm="test", algs="ES256 EdDSA""#]),
+            (R::CredentialMalformed(C::Dpop),                     d,    false, vec![bearer, broken]),
+            (R::CredentialMalformed(C::InQuery),                  None, true,  vec![query]),
+            (R::ProofsTooMany(super::super::RetryAfter::SHORTEST), d,   false, vec![]),
+        ];
+        for (rejection, used, is_required, expected) in cases {
+            assert_eq!(ask(&rejection, used, is_required), expected, "{rejection:?}");
         }
     }
 }

@@ -30,6 +30,9 @@ impl fmt::Display for Rejection {
             | Self::CredentialMissing
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
+            | Self::ProofInvalid(_)
+            | Self::NonceNeeded(_)
+            | Self::ProofsTooMany(_)
             | Self::BasicRefused
             | Self::GuessedTooOften(_)
             | Self::AuthenticationInsufficient(_)

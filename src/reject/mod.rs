@@ -8,6 +8,7 @@
 mod cause;
 mod challenge;
 mod display;
+mod proof;
 mod response;
 mod text;
 #[cfg(any(test, fuzzing))]
@@ -24,8 +25,9 @@ pub use cause::{
     OwnClientCause, OwnClientFailure, PreflightRefusal, RetryAfter, StepUp, Unsupported,
     UpstreamFailure,
 };
-pub use challenge::{Accept, ChallengeContext, InvalidRealm, Realm, Scheme};
-pub use response::{AnswerForm, RespondContext};
+pub use challenge::{Accept, ChallengeContext, DpopTerms, InvalidRealm, Realm, Scheme};
+pub use proof::InvalidProof;
+pub use response::{AnswerForm, DPOP_NONCE, RespondContext};
 
 /// Why a request was refused. What the caller sees is in the columns below; the facts inside a
 /// variant that are not the caller's business go to the log alone.
@@ -51,6 +53,12 @@ pub enum Rejection {
     CredentialMalformed(MalformedCredential),
     /// The token is bad, whatever route it was sent to, or is meant for somebody else.
     TokenInvalid(InvalidToken),
+    /// The token is bound to a key, and the proof of that key does not count (RFC 9449 §7.1).
+    ProofInvalid(InvalidProof),
+    /// The proof must carry this nonce (RFC 9449 §9).
+    NonceNeeded(Box<str>),
+    /// So many proofs are remembered that one more could not be told from a replayed one.
+    ProofsTooMany(RetryAfter),
     /// The authorization server refused a caller's key and secret (RFC 6749 §5.2).
     BasicRefused,
     /// Too many pairs of key and secret from one address were wrong (RFC 6749 §10.10).
@@ -95,6 +103,8 @@ impl Rejection {
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::CredentialMissing
             | Self::TokenInvalid(_)
+            | Self::ProofInvalid(_)
+            | Self::NonceNeeded(_)
             | Self::BasicRefused
             | Self::AuthenticationInsufficient(_) => StatusCode::UNAUTHORIZED,
             Self::GuessedTooOften(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -102,7 +112,9 @@ impl Rejection {
             | Self::ClaimsInsufficient
             | Self::PrincipalRefused(_)
             | Self::PreflightRefused(_) => StatusCode::FORBIDDEN,
-            Self::VerifierUnavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::VerifierUnavailable(_) | Self::ProofsTooMany(_) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::OwnClientRefused(_) => StatusCode::BAD_GATEWAY,
             Self::UpstreamFailed(failure) => match failure {
                 UpstreamFailure::TimedOut | UpstreamFailure::Overdue => StatusCode::GATEWAY_TIMEOUT,
@@ -120,7 +132,9 @@ impl Rejection {
     pub const fn retry_after(&self) -> Option<RetryAfter> {
         match self {
             Self::VerifierUnavailable(outage) => Some(outage.retry_after),
-            Self::GuessedTooOften(retry_after) => Some(*retry_after),
+            Self::GuessedTooOften(retry_after) | Self::ProofsTooMany(retry_after) => {
+                Some(*retry_after)
+            }
             Self::UpstreamFailed(UpstreamFailure::Busy) => Some(RetryAfter::SHORTEST),
             Self::RequestMalformed(_)
             | Self::RouteUnknown
@@ -132,6 +146,8 @@ impl Rejection {
             | Self::CredentialMissing
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
+            | Self::ProofInvalid(_)
+            | Self::NonceNeeded(_)
             | Self::BasicRefused
             | Self::AuthenticationInsufficient(_)
             | Self::ScopeInsufficient(_)
@@ -143,11 +159,13 @@ impl Rejection {
         }
     }
 
-    /// The error code of RFC 6750 §3.1 or RFC 9470 §3, where one fits.
+    /// The error code of RFC 6750 §3.1, RFC 9449 §7.1 or RFC 9470 §3, where one fits.
     pub const fn error_code(&self) -> Option<&'static str> {
         match self {
             Self::CredentialMalformed(_) => Some("invalid_request"),
             Self::TokenInvalid(_) => Some("invalid_token"),
+            Self::ProofInvalid(_) => Some("invalid_dpop_proof"),
+            Self::NonceNeeded(_) => Some("use_dpop_nonce"),
             Self::ScopeInsufficient(_) => Some("insufficient_scope"),
             Self::AuthenticationInsufficient(_) => Some("insufficient_user_authentication"),
             // Missing: §3.1 wants no code. Claims, principal: no code fits, and more scope would not
@@ -164,11 +182,17 @@ impl Rejection {
             | Self::Misdirected
             | Self::TooLarge(_)
             | Self::TooSlow
+            | Self::ProofsTooMany(_)
             | Self::GuessedTooOften(_)
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => None,
         }
+    }
+
+    /// Whether it is about the proof of what a token is bound to.
+    pub const fn is_about_proof(&self) -> bool {
+        matches!(self, Self::ProofInvalid(_) | Self::NonceNeeded(_) | Self::ProofsTooMany(_))
     }
 
     /// How loud the log is: ERROR where the operator must act, WARN where something is degraded,
@@ -211,6 +235,9 @@ impl Rejection {
             | Self::CredentialMissing
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
+            | Self::ProofInvalid(_)
+            | Self::NonceNeeded(_)
+            | Self::ProofsTooMany(_)
             | Self::BasicRefused
             | Self::GuessedTooOften(_)
             | Self::AuthenticationInsufficient(_)
@@ -228,6 +255,8 @@ impl Rejection {
             Self::CredentialMissing
             | Self::CredentialMalformed(_)
             | Self::TokenInvalid(_)
+            | Self::ProofInvalid(_)
+            | Self::NonceNeeded(_)
             | Self::BasicRefused
             | Self::AuthenticationInsufficient(_) => GrpcStatus::Unauthenticated,
             Self::ScopeInsufficient(_)
@@ -236,6 +265,7 @@ impl Rejection {
             | Self::PreflightRefused(_) => GrpcStatus::PermissionDenied,
             Self::UpstreamFailed(UpstreamFailure::Overdue) => GrpcStatus::DeadlineExceeded,
             Self::GuessedTooOften(_)
+            | Self::ProofsTooMany(_)
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => GrpcStatus::Unavailable,
@@ -309,12 +339,13 @@ mod tests {
         let (error, warn, debug) = (Level::ERROR, Level::WARN, Level::DEBUG);
         let request = Some("invalid_request");
         let token = Some("invalid_token");
+        let (proof, nonce) = (Some("invalid_dpop_proof"), Some("use_dpop_nonce"));
         let lacking = Some("insufficient_scope");
         let stronger = Some("insufficient_user_authentication");
         let step_up = || Box::new(StepUp { acr_values: "mfa pwd".into(), max_age_s: Some(60), scopes: None });
         let scopes = ScopeSet::from_claim("orders:read");
         let hidden = ScopeSet::from_claim("hidden:scope");
-        vec![
+        let mut rows = vec![
             (R::RequestMalformed(M::Path),             400, "path_malformed",                None,    debug, 13, None),
             (R::RequestMalformed(M::Host),             400, "host_malformed",                None,    debug, 13, None),
             (R::RequestMalformed(M::Connection),       400, "connection_malformed",          None,    debug, 13, None),
@@ -338,6 +369,7 @@ mod tests {
             (R::CredentialMalformed(C::InQuery),       400, "credential_in_query",           request, debug, 16, None),
             (R::CredentialMalformed(C::Bearer),        400, "credential_malformed_bearer",   request, debug, 16, None),
             (R::CredentialMalformed(C::Basic),         400, "credential_malformed_basic",    request, debug, 16, None),
+            (R::CredentialMalformed(C::Dpop),          400, "credential_malformed_dpop",     request, debug, 16, None),
             (R::CredentialMalformed(C::TooLong),       400, "credential_too_long",           request, debug, 16, None),
             (R::TokenInvalid(T::Malformed),            401, "token_malformed",               token,   debug, 16, None),
             (R::TokenInvalid(T::Algorithm),            401, "token_algorithm",               token,   debug, 16, None),
@@ -354,8 +386,11 @@ mod tests {
             (R::TokenInvalid(T::Inactive),             401, "token_inactive",                token,   debug, 16, None),
             (R::TokenInvalid(T::Revoked),              401, "token_revoked",                 token,   debug, 16, None),
             (R::TokenInvalid(T::Bound),                401, "token_bound",                   token,   debug, 16, None),
+            (R::TokenInvalid(T::Unbound),              401, "token_unbound",                 token,   debug, 16, None),
             (R::TokenInvalid(T::Unjudgeable),          401, "token_unjudgeable",             token,   debug, 16, None),
             (R::TokenInvalid(T::NotExchanged),          401, "token_not_exchanged",           token,   debug, 16, None),
+            (R::NonceNeeded("n".into()),               401, "proof_nonce",                   nonce,   debug, 16, None),
+            (R::ProofsTooMany(RetryAfter::SHORTEST),   503, "proofs_too_many",               None,    debug, 14, Some(1)),
             (R::BasicRefused,                          401, "basic_refused",                 None,    debug, 16, None),
             (R::GuessedTooOften(RetryAfter::SHORTEST), 429, "guessed_too_often",             None,    debug, 14, Some(1)),
             (R::AuthenticationInsufficient(step_up()), 401, "authentication_insufficient",   stronger, debug, 16, None),
@@ -384,7 +419,9 @@ mod tests {
             (R::UpstreamFailed(U::Overdue),            504, "deadline_exceeded",             None,    debug, 4,  None),
             (R::UpstreamFailed(U::Loop),               502, "upstream_loop",                 None,    debug, 14, None),
             (R::UpstreamFailed(U::Busy),               503, "upstream_busy",                 None,    warn,  14, Some(1)),
-        ]
+        ];
+        rows.extend(InvalidProof::ALL.map(|why| (R::ProofInvalid(why), 401, why.reason(), proof, debug, 16, None)));
+        rows
     }
 
     pub(super) fn every_rejection() -> Vec<Rejection> {

@@ -78,6 +78,11 @@ impl Rejection {
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if let Self::NonceNeeded(nonce) = self
+            && let Ok(nonce) = HeaderValue::from_str(nonce)
+        {
+            headers.insert(DPOP_NONCE, nonce);
+        }
         for challenge in self.challenges(&context.challenge) {
             headers.append(WWW_AUTHENTICATE, challenge);
         }
@@ -145,6 +150,8 @@ impl Rejection {
     }
 }
 
+/// RFC 9449 §8: the nonce for the next proof.
+pub const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 const GRPC: &str = "application/grpc";
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
 const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
@@ -163,7 +170,7 @@ mod tests {
 
     fn respond(rejection: &Rejection, method: &Method, form: AnswerForm) -> Response<Bytes> {
         let realm: Realm = "test".parse().unwrap();
-        let accept = Accept { bearer: true, basic: true };
+        let accept = Accept { bearer: true, basic: true, dpop: false };
         let challenge = ChallengeContext { accept, ..ChallengeContext::outside_routes(&realm) };
         rejection.respond(&RespondContext { challenge, method, form })
     }

@@ -4,6 +4,7 @@
 //! host or a server's name (RFC 9457 §5); and for signatures the caller learns that they fail,
 //! not why.
 
+use super::proof::{NONCE_NEEDED, PROOFS_TOO_MANY};
 use super::{
     Bound, InvalidToken, MalformedCredential, MalformedRequest, OutageCause, OwnClientCause,
     PreflightRefusal, Rejection, Unsupported, UpstreamFailure,
@@ -45,9 +46,13 @@ impl Rejection {
                 MalformedCredential::InQuery => "credential_in_query",
                 MalformedCredential::Bearer => "credential_malformed_bearer",
                 MalformedCredential::Basic => "credential_malformed_basic",
+                MalformedCredential::Dpop => "credential_malformed_dpop",
                 MalformedCredential::TooLong => "credential_too_long",
             },
             Self::TokenInvalid(why) => why.reason(),
+            Self::ProofInvalid(why) => why.reason(),
+            Self::NonceNeeded(_) => "proof_nonce",
+            Self::ProofsTooMany(_) => "proofs_too_many",
             Self::BasicRefused => "basic_refused",
             Self::GuessedTooOften(_) => "guessed_too_often",
             Self::ScopeInsufficient(_) => "scope_insufficient",
@@ -82,7 +87,7 @@ impl Rejection {
     pub const fn told_reason(&self) -> &'static str {
         match self {
             Self::TokenInvalid(why) => why.told_reason(),
-            Self::VerifierUnavailable(_) => "verifier_unavailable",
+            Self::VerifierUnavailable(_) | Self::ProofsTooMany(_) => "verifier_unavailable",
             Self::OwnClientRefused(_) => "own_client_refused",
             Self::UpstreamFailed(failure) => match failure {
                 UpstreamFailure::TimedOut
@@ -103,6 +108,8 @@ impl Rejection {
             | Self::TooSlow
             | Self::CredentialMissing
             | Self::CredentialMalformed(_)
+            | Self::ProofInvalid(_)
+            | Self::NonceNeeded(_)
             | Self::BasicRefused
             | Self::GuessedTooOften(_)
             | Self::AuthenticationInsufficient(_)
@@ -148,6 +155,9 @@ impl Rejection {
             }
             Self::CredentialMalformed(what) => what.detail(),
             Self::TokenInvalid(why) => why.detail(),
+            Self::ProofInvalid(why) => why.detail(),
+            Self::NonceNeeded(_) => NONCE_NEEDED,
+            Self::ProofsTooMany(_) => PROOFS_TOO_MANY,
             Self::BasicRefused => "The authorization server does not accept this key and secret.",
             Self::GuessedTooOften(_) => {
                 "Too many wrong keys and secrets came from here; wait as Retry-After says."
@@ -172,13 +182,7 @@ impl Rejection {
                 "The credential speaks for a client itself, and this is for users: let a user log \
                  in and send that token."
             }
-            Self::PreflightRefused(PreflightRefusal::Origin) => {
-                "Pages of this origin may not use this: it is not one of those that the operator \
-                 has allowed."
-            }
-            Self::PreflightRefused(PreflightRefusal::Method) => {
-                "Pages of other sites may not use this method here."
-            }
+            Self::PreflightRefused(why) => why.detail(),
             Self::VerifierUnavailable(_) => {
                 "The authorization server cannot be asked at the moment; a credential that was sent \
                  may still be good. Try again after the time in Retry-After."
@@ -197,6 +201,8 @@ impl Rejection {
         match self {
             Self::CredentialMalformed(what) => Some(what.description()),
             Self::TokenInvalid(why) => Some(why.description()),
+            Self::ProofInvalid(why) => Some(why.description()),
+            Self::NonceNeeded(_) => Some("the DPoP proof needs the nonce in DPoP-Nonce"),
             Self::AuthenticationInsufficient(_) => Some("a different login of the user is needed"),
             Self::RequestMalformed(_)
             | Self::RouteUnknown
@@ -206,6 +212,7 @@ impl Rejection {
             | Self::TooLarge(_)
             | Self::TooSlow
             | Self::CredentialMissing
+            | Self::ProofsTooMany(_)
             | Self::BasicRefused
             | Self::GuessedTooOften(_)
             | Self::ScopeInsufficient(_)
@@ -215,6 +222,18 @@ impl Rejection {
             | Self::VerifierUnavailable(_)
             | Self::OwnClientRefused(_)
             | Self::UpstreamFailed(_) => None,
+        }
+    }
+}
+
+impl PreflightRefusal {
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::Origin => {
+                "Pages of this origin may not use this: it is not one of those that the operator \
+                 has allowed."
+            }
+            Self::Method => "Pages of other sites may not use this method here.",
         }
     }
 }
@@ -268,6 +287,7 @@ impl MalformedCredential {
             Self::InQuery => "a token in the query is not accepted",
             Self::Bearer => "the Authorization field is not Bearer and one token",
             Self::Basic => "the Authorization field is not Basic and one base64 text",
+            Self::Dpop => "the Authorization field is not DPoP and one token",
             Self::TooLong => "the token is too long",
         }
     }
@@ -289,6 +309,10 @@ impl MalformedCredential {
             Self::Basic => {
                 "The Authorization field must be the word Basic, a space, and the base64, with \
                  padding, of key:secret in UTF-8 without control characters (RFC 7617 section 2)."
+            }
+            Self::Dpop => {
+                "The Authorization field must be the word DPoP, a space, and one token without \
+                 quotes (RFC 9449 section 7.1)."
             }
             Self::TooLong => "The token is longer than any that is looked at.",
         }
@@ -314,6 +338,7 @@ impl InvalidToken {
             Self::Inactive => "token_inactive",
             Self::Revoked => "token_revoked",
             Self::Bound => "token_bound",
+            Self::Unbound => "token_unbound",
             Self::Unjudgeable => "token_unjudgeable",
             Self::NotExchanged => "token_not_exchanged",
         }
@@ -336,6 +361,7 @@ impl InvalidToken {
             | Self::Inactive
             | Self::Revoked
             | Self::Bound
+            | Self::Unbound
             | Self::Unjudgeable
             | Self::NotExchanged => self.reason(),
         }
@@ -359,6 +385,7 @@ impl InvalidToken {
             Self::Inactive => "the token is not active",
             Self::Revoked => "the token was revoked",
             Self::Bound => "the token is bound to a key that was not proven",
+            Self::Unbound => "the token is bound to no key",
             Self::Unjudgeable => "a token of this kind cannot be checked here",
             Self::NotExchanged => "the authorization server does not take the token any more",
         }
@@ -396,6 +423,10 @@ impl InvalidToken {
                 "The token was revoked before its end. Ask the authorization server for a new one."
             }
             Self::Bound => "The token is bound to a key or certificate that was not proven.",
+            Self::Unbound => {
+                "The token is bound to no key or certificate, and this API or the scheme DPoP needs \
+                 one that is. Ask the authorization server for one with a proof or a certificate."
+            }
             Self::Unjudgeable => {
                 "A token of this kind cannot be checked here. Most likely this API takes signed \
                  JWT access tokens, and this is none."

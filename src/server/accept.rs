@@ -17,6 +17,7 @@ use crate::base::gather::Gathering;
 use crate::base::net::{ListenAddress, Peer, TrustedProxies};
 use crate::config::OwnCertificates;
 use crate::gateway::{Connection, Gateway, Worker};
+use crate::oauth::Thumbprint;
 use crate::telemetry::ConnectionEnd;
 
 /// Accepts connections until the listener goes or the process drains.
@@ -135,10 +136,16 @@ struct Arrival {
 }
 
 impl Arrival {
-    /// `certificates` are those of which the caller was shown one.
-    fn served(self, by: &Treatment, certificates: Option<Arc<OwnCertificates>>) -> Served {
+    /// `certificates` are those of which the caller was shown one, `shown` is what it showed itself.
+    fn served(
+        self,
+        by: &Treatment,
+        certificates: Option<Arc<OwnCertificates>>,
+        shown: Option<Thumbprint>,
+    ) -> Served {
         let Self { gateway, worker, peer, trusted, phase } = self;
-        let connection = Connection::new(worker, peer, trusted, certificates);
+        let connection = Connection::new(worker, peer, trusted, certificates)
+            .with_client_certificate(shown, by.client_certificate_header.as_ref());
         Served { gateway, connection, limits: by.limits.clone(), phase }
     }
 
@@ -156,7 +163,7 @@ impl Arrival {
         }
         match &treatment.tls {
             // Each boxed: an idle connection without TLS would hold room for a handshake otherwise.
-            None => Box::pin(self.served(treatment, None).plaintext(stream)).await,
+            None => Box::pin(self.served(treatment, None, None).plaintext(stream)).await,
             Some(tls) => Box::pin(self.with_tls(stream, tls, treatment)).await,
         }
     }
@@ -203,7 +210,10 @@ impl Arrival {
             _ => Protocol::Http1,
         };
         let certificates = Arc::clone(tls.certificates.shown_for(session.server_name()));
-        self.served(treatment, Some(certificates)).negotiated(stream, protocol).await;
+        // Hashed here: once for a connection. A session that is resumed has it from its beginning.
+        let shown = session.peer_certificates().and_then(<[_]>::first);
+        let shown = shown.map(|certificate| Thumbprint::of(certificate));
+        self.served(treatment, Some(certificates), shown).negotiated(stream, protocol).await;
     }
 }
 

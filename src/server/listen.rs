@@ -14,6 +14,7 @@ use super::places::Places;
 use crate::base::net::{ListenAddress, TrustedProxies};
 use crate::config::tls::{self, TlsError};
 use crate::config::{Certificates, Listener, ListenerLimits, ListenerTls};
+use crate::headers::CertificateHeader;
 
 /// A bound socket and how its connections are treated at the moment.
 #[derive(Debug)]
@@ -38,6 +39,8 @@ pub(super) struct Treatment {
     pub(super) tls: Option<Arc<Tls>>,
     /// Whose forwarding headers count, and who may send a PROXY header.
     pub(super) trusted: Arc<TrustedProxies>,
+    /// Where those proxies tell which certificate a caller has shown them.
+    pub(super) client_certificate_header: Option<Arc<CertificateHeader>>,
     /// Whether each connection begins with a PROXY header.
     pub(super) proxy_protocol: bool,
     /// Bounds.
@@ -104,6 +107,7 @@ impl Treatment {
         Ok(Self {
             tls,
             trusted: Arc::new(settings.trusted_proxies.clone()),
+            client_certificate_header: settings.client_certificate_header.clone().map(Arc::new),
             proxy_protocol: settings.proxy_protocol,
             limits: settings.limits.clone(),
         })

@@ -9,8 +9,8 @@ use super::jwt::is_malformed;
 use crate::base::time::UnixSeconds;
 use crate::config::AuthorizationServer;
 use crate::oauth::{
-    Audiences, ClaimError, Claims, KeptClaims, Principal, ServerId, TokenDigest, TokenKind,
-    TokenTexts, Traces, Validity, VerifiedToken,
+    Audiences, ClaimError, Claims, Confirmation, InvalidConfirmation, KeptClaims, Principal,
+    ServerId, TokenDigest, TokenKind, TokenTexts, Traces, Validity, VerifiedToken,
 };
 use crate::reject::InvalidToken;
 
@@ -35,7 +35,7 @@ pub(super) fn judge(
         return Err(InvalidToken::Malformed);
     }
     claims.numeric_date("iat").and(claims.string("jti").map(drop)).map_err(is_malformed)?;
-    said.check_use(now)?;
+    said.check_use(server, now)?;
     Ok(said.verdict(digest, TokenKind::Jwt, (id, server), Audiences::Named(audiences)))
 }
 
@@ -43,8 +43,9 @@ pub(super) fn judge(
 pub(super) struct Said {
     /// `exp` as it stands there, the skew not in it.
     pub(super) expires: Option<UnixSeconds>,
+    /// What `cnf` binds it to, if there is one.
+    pub(super) confirmation: Option<Result<Confirmation, InvalidConfirmation>>,
     token: Partial,
-    is_bound: bool,
 }
 
 /// The client that the token was given to. Both usual names must be texts where they are there.
@@ -93,17 +94,23 @@ impl Said {
             validity,
             claims: kept(claims, server),
         };
-        Ok(Self { expires, token, is_bound: claims.value("cnf").is_some() })
+        Ok(Self { expires, confirmation: claims.value("cnf").map(Confirmation::read), token })
     }
 
     /// Whether the token may be used by whoever sends it, and now.
     ///
     /// # Errors
-    /// When it is bound to a key or certificate, which nothing here can see proven (RFC 8705 §3,
-    /// RFC 9449 §7.2: bound is never taken as unbound), over, or still to come.
-    pub(super) fn check_use(&self, now: UnixSeconds) -> Result<(), InvalidToken> {
-        if self.is_bound {
-            return Err(InvalidToken::Bound);
+    /// When it is bound to what nobody here will ask for (RFC 8705 §3, RFC 9449 §7.2: bound is never
+    /// taken as unbound), over, or still to come.
+    pub(super) fn check_use(
+        &self,
+        server: &AuthorizationServer,
+        now: UnixSeconds,
+    ) -> Result<(), InvalidToken> {
+        match &self.confirmation {
+            None => {}
+            Some(Ok(bound)) if is_asked_for(bound, server) => {}
+            Some(_) => return Err(InvalidToken::Bound),
         }
         check_time(&self.token.validity, now)
     }
@@ -117,6 +124,10 @@ impl Said {
         audiences: Audiences,
     ) -> VerifiedToken {
         let Partial { texts, principal, validity, claims } = self.token;
+        let claims = match self.confirmation {
+            Some(Ok(confirmation)) => claims.bound_to(confirmation),
+            Some(Err(_)) | None => claims, // the one is refused, the other bound to nothing
+        };
         VerifiedToken {
             digest,
             kind,
@@ -137,6 +148,12 @@ fn kept(claims: &Claims, server: &AuthorizationServer) -> KeptClaims {
         true => kept.with_traces(Traces::of(server.issuer.as_str(), claims)),
         false => kept,
     }
+}
+
+/// Whether a proof of all that a token is bound to is asked for with each request.
+const fn is_asked_for(bound: &Confirmation, server: &AuthorizationServer) -> bool {
+    (bound.key.is_none() || server.dpop.is_some())
+        && (bound.certificate.is_none() || server.certificate_bound.is_some())
 }
 
 /// Holds a token's time against the clock: on each hit of a cache as well as at first.

@@ -161,6 +161,7 @@ pub(super) fn confirm(
     let confirmed =
         said.verdict(token.digest, token.kind, (token.server, server), Audiences::MeantForUs);
     let validity = token.validity.and(confirmed.validity);
+    let token = bound_by_both(token, &confirmed)?;
     let granted = granted_by_both(&token.claims, claims).unwrap_or(token.claims);
     let token = VerifiedToken { claims: granted, ..token };
     if !names_scopes {
@@ -185,6 +186,21 @@ fn granted_by_both(token: &KeptClaims, answer: &Claims) -> Option<KeptClaims> {
     Some(token.replacing(DETAILS, Value::Array(both)))
 }
 
+/// Binds a token to what either of the two says.
+fn bound_by_both(
+    token: VerifiedToken,
+    confirmed: &VerifiedToken,
+) -> Result<VerifiedToken, NoVerdict> {
+    let bound = match (token.confirmation(), confirmed.confirmation()) {
+        (_, None) => return Ok(token),
+        (None, Some(other)) => other.clone(),
+        (Some(own), Some(other)) => {
+            own.and(other).map_err(|_| NoVerdict::Bad(InvalidToken::Bound))?
+        }
+    };
+    Ok(VerifiedToken { claims: token.claims.bound_to(bound), ..token })
+}
+
 fn check(
     claims: &Claims,
     server: &AuthorizationServer,
@@ -200,7 +216,14 @@ fn check(
         return Err(NoVerdict::Bad(InvalidToken::NotAccessToken));
     }
     let said = Said::read(claims, server).map_err(unusable)?;
-    said.check_use(now).map_err(NoVerdict::Bad)?;
+    said.check_use(server, now).map_err(NoVerdict::Bad)?;
+    let is_dpop = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("DPoP"));
+    if is_dpop && server.dpop.is_some() {
+        // RFC 9449 §6.2: it then says which key, and without that it is bound to nobody's.
+        let bound = said.confirmation.as_ref().and_then(|read| read.as_ref().ok());
+        let has_key = bound.is_some_and(|bound| bound.key.is_some());
+        return if has_key { Ok(said) } else { Err(NoVerdict::Bad(InvalidToken::Bound)) };
+    }
     if kind.is_some_and(|kind| !is_known(kind)) {
         return Err(NoVerdict::Bad(InvalidToken::NotAccessToken));
     }

@@ -137,7 +137,7 @@ impl Server {
     ) -> Result<(VerifiedToken, Proof), Rejection> {
         let settings = self.settings();
         jwt.check_type(&settings.token_types).map_err(Rejection::TokenInvalid)?;
-        let proof = self.prove(jwt, now).await?;
+        let proof = self.check_integrity(jwt, now).await?;
         let token = access_token::judge(&jwt.claims, digest, (self.id(), settings), now.unix);
         let mut token = token.map_err(Rejection::TokenInvalid)?;
         if let Some(traces) = token.claims.traces_mut() {
@@ -147,7 +147,7 @@ impl Server {
     }
 
     /// Holds algorithm and signature of a JWT against the keys; nothing of its claims.
-    pub(super) async fn prove(
+    pub(super) async fn check_integrity(
         self: &Arc<Self>,
         jwt: &UnverifiedJwt<'_>,
         now: Now,

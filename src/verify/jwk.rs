@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::base64url;
 use super::signature::{Curve, PublicKey};
 use crate::base::digest::Digest;
-use crate::oauth::{Algorithm, Claims, SignatureAlgorithm};
+use crate::oauth::{Algorithm, Claims, SignatureAlgorithm, Thumbprint};
 
 /// A key that tokens can be checked with.
 #[derive(Debug)]
@@ -93,7 +93,8 @@ pub(super) fn candidates<'k>(
     }
 }
 
-fn key(jwk: &Map<String, Value>) -> Option<Key> {
+/// One key, if it can be used: of a set, or alone in a header.
+pub(super) fn key(jwk: &Map<String, Value>) -> Option<Key> {
     if !is_for_verifying(jwk) || PRIVATE_MEMBERS.iter().any(|name| jwk.contains_key(*name)) {
         return None;
     }
@@ -108,6 +109,20 @@ fn key(jwk: &Map<String, Value>) -> Option<Key> {
     };
     let print = print(&material, &algorithms);
     Some(Key { id: id.map(Box::from), print, algorithms, public })
+}
+
+/// The thumbprint of a public key (RFC 7638 §3): of the members that each key of its type has, in the
+/// order of their names. They are texts in base64url, so nothing in them needs an escape.
+pub(super) fn thumbprint(jwk: &Map<String, Value>) -> Option<Thumbprint> {
+    let names: &[&str] = match jwk.get("kty")?.as_str()? {
+        "RSA" => &["e", "kty", "n"],
+        "EC" => &["crv", "kty", "x", "y"],
+        "OKP" => &["crv", "kty", "x"],
+        _ => return None,
+    };
+    let member = |name: &&str| Some(format!("\"{name}\":\"{}\"", jwk.get(*name)?.as_str()?));
+    let members: Vec<String> = names.iter().map(member).collect::<Option<_>>()?;
+    Some(Thumbprint::of(format!("{{{}}}", members.join(",")).as_bytes()))
 }
 
 /// RFC 7517 §4.2 and §4.3: what both say, where they say something.

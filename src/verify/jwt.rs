@@ -153,7 +153,7 @@ impl<'t> UnverifiedJwt<'t> {
 }
 
 /// RFC 7515 §4.1.9: the prefix may be left out where no other slash follows.
-fn media_type(text: &str) -> &str {
+pub(super) fn media_type(text: &str) -> &str {
     match text.split_once('/') {
         Some((kind, rest)) if kind.eq_ignore_ascii_case("application") && !rest.contains('/') => {
             rest

@@ -4,7 +4,8 @@
 //! What needs no clock and no network is pure and lies in [`jwt`] (form), [`access_token`]
 //! (claims), [`jwk`] and [`signature`] (keys), and the judging half of [`introspection`]. Around
 //! it: [`server`] is one authorization server with its [`refresh`] and its questions under way
-//! ([`flight`]), [`judge`] what it makes of a token, [`cache`] what is remembered.
+//! ([`flight`]), [`judge`] what it makes of a token, [`cache`] what is remembered, and [`proof`] what
+//! whoever sends a bound token must show besides.
 //!
 //! # What holds
 //! * `iss` picks the server before any key is touched, and no claim is acted on before the
@@ -28,6 +29,7 @@ mod jwk;
 mod jwks;
 mod jwt;
 mod logout;
+mod proof;
 mod reading;
 mod recent;
 mod refresh;
@@ -63,6 +65,7 @@ pub use cache::{CacheStatus, CachesStatus, TokenCaches};
 pub use discovery::metadata_addresses;
 pub use judge::IssuedFacts;
 pub use logout::{Logout, LogoutFault};
+pub use proof::{ProofMemory, Proven, Purpose, Shown};
 pub use reading::{Check, JwtReading, Reading, read};
 pub use server::{Server, Shared};
 pub use status::{KeyStatus, ServerStatus};

@@ -45,7 +45,7 @@ pub enum Check {
     Claims,
     /// It is neither too early nor too late.
     Time,
-    /// It is bound to nothing that was not proven.
+    /// It is bound to nothing that nobody here asks for.
     Binding,
     /// The authorization server, asked about it too, says that it is active.
     Introspection,
@@ -93,7 +93,7 @@ impl Check {
             InvalidToken::Signature => Some(Self::Signature),
             InvalidToken::Malformed | InvalidToken::NotAccessToken => Some(Self::Claims),
             InvalidToken::Expired | InvalidToken::NotYetValid => Some(Self::Time),
-            InvalidToken::Bound => Some(Self::Binding),
+            InvalidToken::Bound | InvalidToken::Unbound => Some(Self::Binding),
             InvalidToken::Inactive => Some(Self::Introspection),
             InvalidToken::Revoked => Some(Self::Revocation),
             // The last comes after the route's own rules.

@@ -20,6 +20,7 @@ use super::fetch::FetchFailure;
 use super::flight::Flights;
 use super::jwk::KeySet;
 use super::jwks::{Age, Fetches, HeldKeys};
+use super::proof::{ProofMemory, Proofs};
 use super::refresh;
 use super::signature::MacSecret;
 use super::status::ServerStatus;
@@ -40,6 +41,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// The verdicts.
     pub caches: Arc<TokenCaches>,
+    /// The proofs that were used.
+    pub proofs: Arc<ProofMemory>,
 }
 
 /// One authorization server, live.
@@ -53,6 +56,7 @@ pub struct Server {
     runtime: Handle,
     caches: Arc<TokenCaches>,
     secret: Option<MacSecret>,
+    proofs: Option<Proofs>,
     keys: ArcSwap<HeldKeys>,
     metadata: ArcSwapOption<Metadata>,
     fetches: Mutex<Fetches>,
@@ -88,6 +92,7 @@ impl Server {
             runtime: shared.runtime.clone(),
             caches: Arc::clone(&shared.caches),
             secret: settings.shared_secret.as_ref().map(MacSecret::new),
+            proofs: Proofs::new(&settings, &shared.proofs),
             keys: ArcSwap::default(),
             metadata: ArcSwapOption::empty(),
             fetches: Mutex::default(),
@@ -222,6 +227,10 @@ impl Server {
 
     pub(super) fn secret(&self) -> Option<&MacSecret> {
         self.secret.as_ref()
+    }
+
+    pub(super) fn proofs(&self) -> Option<&Proofs> {
+        self.proofs.as_ref()
     }
 
     pub(super) fn keys(&self) -> Arc<HeldKeys> {

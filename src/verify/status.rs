@@ -27,6 +27,9 @@ pub struct ServerStatus {
     pub introspection_endpoint: Option<String>,
     /// Where tokens are given.
     pub token_endpoint: Option<String>,
+    /// How many DPoP proofs are remembered; absent where none is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dpop_proofs: Option<u64>,
     /// How the last fetch failed, if it did.
     pub last_error: Option<String>,
     /// Looks into the caches for it, by what they were about.
@@ -75,6 +78,7 @@ impl ServerStatus {
             },
             introspection_endpoint: server.introspection_endpoint().map(|uri| uri.to_string()),
             token_endpoint: token.map(|uri| uri.to_string()),
+            dpop_proofs: server.proofs().map(|proofs| proofs.remembered()),
             last_error: failure,
             lookups: server
                 .metrics()

@@ -54,6 +54,8 @@ pub(super) fn settings(issuer: &str) -> AuthorizationServer {
             negative_cache_ttl: Duration::from_secs(10),
             encoding: BasicEncoding::Form,
         },
+        dpop: None,
+        certificate_bound: None,
         kept_claims: vec![],
         traced: false,
         revocation: None,

@@ -101,6 +101,7 @@ fn shared() -> Shared {
         runtime: tokio::runtime::Handle::current(),
         metrics: Arc::new(Metrics::new()),
         caches: Arc::new(TokenCaches::new(&bounds)),
+        proofs: Arc::default(),
     }
 }
 

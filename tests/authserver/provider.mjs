@@ -56,6 +56,7 @@ export function createProvider({ issuer, keys, store, mtls }) {
       mTLS: MTLS,
       revocation: { enabled: true },
       backchannelLogout: { enabled: true },
+      dPoP: { enabled: true },
       introspection: {
         enabled: true,
         allowedPolicy: (ctx, client) => client.clientId !== OUTSIDER,

@@ -92,6 +92,7 @@ impl Judge {
             runtime: runtime.handle().clone(),
             metrics: Arc::new(Metrics::new()),
             caches: Arc::clone(&caches),
+            proofs: Arc::default(),
         };
         let server = Server::start(ServerId::new(0), config.servers[0].clone(), &shared).unwrap();
         let verifier = Verifier::new(vec![server], None, Arc::clone(&caches));

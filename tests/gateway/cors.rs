@@ -41,7 +41,7 @@ fn fields(response: &Response) -> Vec<String> {
 /// What an answer to a page at [`APP`] says.
 const READABLE: [&str; 2] = [
     "access-control-allow-origin: https://app.example.com",
-    "access-control-expose-headers: www-authenticate, retry-after, x-request-id, x-total",
+    "access-control-expose-headers: www-authenticate, retry-after, x-request-id, dpop-nonce, x-total",
 ];
 
 #[tokio::test]

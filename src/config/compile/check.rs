@@ -11,7 +11,7 @@ use super::{Tables, key_use};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::all;
-use crate::config::{AuthorizationServer, Listener, Route};
+use crate::config::{AuthorizationServer, ClientCertificates, Listener, Route};
 use crate::headers::is_spelling_of;
 use crate::policy::Access;
 use crate::route::{RouteKey, Table};
@@ -26,6 +26,7 @@ pub(super) fn together(
     let routes: Vec<&Draft<'_>> = routes.iter().flatten().flatten().collect();
     let listeners: Vec<_> = listeners.iter().flatten().collect();
     warn_of_plaintext(&routes, &listeners);
+    warn_of_unseen_certificates(servers, &listeners);
     let outcomes = [
         conflicts(&routes),
         servers_exist(servers, &routes),
@@ -110,6 +111,27 @@ fn warn_of_plaintext(routes: &[&Draft<'_>], listeners: &[&(Listener, Spot<'_>)])
             spot.warn(
                 "tokens come in here in plaintext (RFC 6750 §5.3)",
                 "add [listeners.tls], or make sure that TLS ends right in front of it",
+            );
+        }
+    }
+}
+
+/// RFC 8705 §3: whom no listener asks for a certificate has none to show.
+fn warn_of_unseen_certificates(servers: &Tables<Server<'_>>, listeners: &[&(Listener, Spot<'_>)]) {
+    let sees = |listener: &Listener| {
+        let asks = listener.tls.as_ref().is_some_and(|tls| {
+            tls.client_ca.is_some() || tls.client_certificates == ClientCertificates::Request
+        });
+        asks || listener.client_certificate_header.is_some()
+    };
+    if listeners.iter().any(|(listener, _)| sees(listener)) {
+        return;
+    }
+    for (_, server) in servers.good_ones() {
+        if server.settings.certificate_bound.is_some() {
+            server.spot.warn(
+                "no listener learns of certificates: tokens that are bound to one are refused",
+                "write client_certificates = \"request\" into [listeners.tls]",
             );
         }
     }

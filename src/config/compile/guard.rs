@@ -43,6 +43,9 @@ pub(super) fn read(table: &mut Table<'_>, names: &Names<'_, '_>) -> Result<Guard
     let servers =
         servers.map_or_else(|| (0..names.servers.len()).collect(), |(servers, _)| servers);
     let accept = accept.map_or(BEARER, |(accept, _)| accept);
+    let dpop = |index: &usize| Some(names.servers.good(*index)?.settings.dpop.is_some());
+    let dpop = accept.bearer && servers.iter().filter_map(dpop).any(|is_on| is_on);
+    let accept = Accept { dpop, ..accept };
     let opaque_server = opaque_server(names, &servers, accept, &at);
     let basic_server = basic_server(names, &servers, accept, &basic_at);
     let (opaque_server, basic_server) = (opaque_server?, basic_server?);
@@ -124,10 +127,10 @@ fn servers(value: Value<'_>, names: &Names<'_, '_>) -> Result<Vec<usize>, Told> 
 
 fn accept(value: Value<'_>) -> Result<Accept, Told> {
     let kinds = value.each("write accept = [\"bearer\"], [\"basic\"] or both", |value| {
-        value.word(&[("bearer", BEARER), ("basic", Accept { bearer: false, basic: true })])
+        value.word(&[("bearer", BEARER), ("basic", BASIC)])
     })?;
     let bearer = kinds.iter().any(|kind| kind.bearer);
-    Ok(Accept { bearer, basic: kinds.iter().any(|kind| kind.basic) })
+    Ok(Accept { bearer, basic: kinds.iter().any(|kind| kind.basic), dpop: false })
 }
 
 /// Nothing in an opaque token says who issued it, so at most one server can be asked: to show it
@@ -180,5 +183,6 @@ fn basic_server(
     }
 }
 
+const BASIC: Accept = Accept { bearer: false, basic: true, dpop: false };
 /// What a route accepts unless it says otherwise.
-const BEARER: Accept = Accept { bearer: true, basic: false };
+const BEARER: Accept = Accept { bearer: true, basic: false, dpop: false };

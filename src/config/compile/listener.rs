@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::binding;
 use crate::base::net::{ListenAddress, TrustedProxies};
 use crate::config::context::Spot;
 use crate::config::files;
@@ -10,7 +11,9 @@ use crate::config::reader::all as read_all;
 use crate::config::table::Table;
 use crate::config::tls::{ListenerTlsError, TlsError, server_config};
 use crate::config::value::{Zero, duration, size};
-use crate::config::{Admin, CertificatePair, Listener, ListenerLimits, ListenerTls};
+use crate::config::{
+    Admin, CertificatePair, ClientCertificates, Listener, ListenerLimits, ListenerTls,
+};
 
 /// Every listener, with the place of its address.
 pub(super) fn all<'c>(top: &mut Table<'c>) -> Result<Vec<(Listener, Spot<'c>)>, Told> {
@@ -45,6 +48,10 @@ fn listener<'c>(table: &mut Table<'c>) -> Result<(Listener, Spot<'c>), Told> {
         let write = "write networks such as [\"10.0.0.0/8\", \"192.0.2.1/32\"]";
         value.each(write, |value| value.parse(write, network)).map(TrustedProxies::new)
     });
+    let certificate_header = table.option("client_certificate_header", |value| {
+        let spot = value.spot().clone();
+        value.table(binding::certificate_header).map(|header| (header, spot))
+    });
     let proxy_protocol = table.or("proxy_protocol", (false, None), |value| {
         value.boolean().map(|is_on| (is_on, Some(value.spot().clone())))
     });
@@ -52,12 +59,25 @@ fn listener<'c>(table: &mut Table<'c>) -> Result<(Listener, Spot<'c>), Told> {
     let (address, spot) = address?;
     let (tls, trusted_proxies, limits) = (tls?, trusted_proxies?, limits?);
     let (proxy_protocol, proxy_spot) = proxy_protocol?;
-    if proxy_protocol && trusted_proxies == TrustedProxies::default() {
+    let (client_certificate_header, header_spot) = certificate_header?.unzip();
+    let trusts_nobody = trusted_proxies == TrustedProxies::default();
+    let write = "write trusted_proxies = [\"10.0.0.0/8\"]: from where the proxies connect";
+    if proxy_protocol && trusts_nobody {
         let what = "without `trusted_proxies` anybody could choose an address";
-        let write = "write trusted_proxies = [\"10.0.0.0/8\"]: from where the proxies connect";
         return Err(proxy_spot.as_ref().unwrap_or(&spot).wrong(what, write));
     }
-    Ok((Listener { address, tls, trusted_proxies, proxy_protocol, limits }, spot))
+    if let Some(spot) = header_spot.filter(|_| trusts_nobody) {
+        return Err(spot.wrong("without `trusted_proxies` it counts from nobody", write));
+    }
+    let listener = Listener {
+        address,
+        tls,
+        trusted_proxies,
+        client_certificate_header,
+        proxy_protocol,
+        limits,
+    };
+    Ok((listener, spot))
 }
 
 fn address<'c>(table: &mut Table<'c>) -> Result<(ListenAddress, Spot<'c>), Told> {
@@ -91,11 +111,16 @@ fn tls(table: &mut Table<'_>, spot: &Spot<'_>) -> Result<ListenerTls, Told> {
         })
     });
     let client_ca = table.option("client_ca", |value| files::with_path(&value, files::authorities));
+    let client_certificates =
+        table.or("client_certificates", ClientCertificates::default(), |value| {
+            value.word(&[("request", ClientCertificates::Request)])
+        });
     let (first, more, client_ca) = (first?, more?.unwrap_or_default(), client_ca?);
+    let client_certificates = client_certificates?;
     let (more, spots): (Vec<_>, Vec<_>) = more.into_iter().unzip();
     let (client_ca, client_ca_file) = client_ca.unzip();
     let pairs = std::iter::once(first).chain(more).collect();
-    let tls = ListenerTls { pairs, client_ca, client_ca_file };
+    let tls = ListenerTls { pairs, client_ca, client_ca_file, client_certificates };
     match server_config(&tls) {
         Ok(_) => Ok(tls),
         Err(ListenerTlsError { pair, error }) => {

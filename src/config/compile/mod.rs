@@ -3,6 +3,7 @@
 
 mod access;
 mod authentication;
+mod binding;
 mod check;
 mod client;
 mod constant;

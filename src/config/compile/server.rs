@@ -6,7 +6,7 @@ use std::time::Duration;
 use http::Uri;
 
 use super::client::cache_ttls;
-use super::{access, authentication, introspection, revocation};
+use super::{access, authentication, binding, introspection, revocation};
 use crate::base::net::is_safe_endpoint;
 use crate::base::secret::Secret;
 use crate::config::context::Spot;
@@ -55,6 +55,8 @@ fn server<'c>(
     let introspection = introspection::read(table);
     let basic = table.section("basic", basic);
     let doors = revocation::doors(table);
+    let dpop = table.option("dpop", |value| value.table(binding::dpop));
+    let certificate_bound = table.option("certificate_bound", |value| value.table(binding::demand));
     let (algorithms, shared_secret) = signing?;
     let introspection::Asking { endpoint, settings: introspection, key_at } = introspection?;
     let (revocation, logout, doors) = doors?;
@@ -74,6 +76,8 @@ fn server<'c>(
         outbound: outbound?,
         introspection,
         basic: basic?,
+        dpop: dpop?,
+        certificate_bound: certificate_bound?,
         kept_claims: Vec::new(),
         traced: false,
         revocation,

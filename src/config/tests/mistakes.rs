@@ -149,6 +149,7 @@ fn in_authorization_servers() {
     ]);
     check(Severity::Warning, &[
         (ISSUER, "issuer = \"https://a.test\"\nclock_skew = \"301s\"\n", "\"301s\"", "authorization_servers.main.clock_skew: expired tokens pass for that long"),
+        (SERVER_END, "certificate_bound = {}\n[authorization_servers.main.introspection]\n", "[authorization_servers.main]", "authorization_servers.main: no listener learns of certificates"),
     ]);
 }
 
@@ -266,6 +267,18 @@ fn in_routes() {
         (ROUTE, "path = \"/o\"\ncors = { origins = [\"*\"], expose = [\"a b\"] }\n", "\"a b\"", "routes[0].cors.expose[0]: "),
         (ROUTE, "path = \"/o\"\nmethods = [\"GET\"]\ncors = { origins = [\"*\"], methods = [\"PUT\"] }\n", "[\"PUT\"]", "routes[0].cors.methods: the route does not take all of these"),
         (ROUTE, "path = \"/o\"\ncors = { origins = [\"*\"], max_age = 600 }\n", "600", "routes[0].cors.max_age: expected a string"),
+        (SERVER_END, "[authorization_servers.main.dpop]\ntokens = \"always\"\n[authorization_servers.main.introspection]\n", "\"always\"", "authorization_servers.main.dpop.tokens: \"always\" is not one of the words"),
+        (SERVER_END, "[authorization_servers.main.dpop]\nalgorithms = [\"HS256\"]\n[authorization_servers.main.introspection]\n", "\"HS256\"", "authorization_servers.main.dpop.algorithms[0]: \"HS256\" is no algorithm that proofs are checked with"),
+        (SERVER_END, "[authorization_servers.main.dpop]\nalgorithms = [\"none\"]\n[authorization_servers.main.introspection]\n", "\"none\"", "authorization_servers.main.dpop.algorithms[0]: \"none\" is no algorithm"),
+        (SERVER_END, "[authorization_servers.main.dpop]\nwindow = \"1h\"\n[authorization_servers.main.introspection]\n", "\"1h\"", "authorization_servers.main.dpop.window: proofs are made anew"),
+        (SERVER_END, "[authorization_servers.main.dpop]\nnonce = \"1s\"\n[authorization_servers.main.introspection]\n", "\"1s\"", "authorization_servers.main.dpop.nonce: out of bounds"),
+        (SERVER_END, "[authorization_servers.main.dpop]\nnonce_secret = { file = \"secret\" }\n[authorization_servers.main.introspection]\n", "{ file = \"secret\" }", "authorization_servers.main.dpop.nonce_secret: nothing makes use of this secret"),
+        (SERVER_END, "[authorization_servers.main.dpop]\nreplay_entries = 1\n[authorization_servers.main.introspection]\n", "1", "authorization_servers.main.dpop.replay_entries: out of bounds"),
+        (SERVER_END, "[authorization_servers.main.certificate_bound]\ntokens = 1\n[authorization_servers.main.introspection]\n", "1", "authorization_servers.main.certificate_bound.tokens: expected a string"),
+        (LISTENER, "address = \"127.0.0.1:8080\"\nclient_certificate_header = { name = \"x-cert\", format = \"nginx\" }\n", "{ name = \"x-cert\", format = \"nginx\" }", "listeners[0].client_certificate_header: without `trusted_proxies` it counts from nobody"),
+        (LISTENER, "address = \"127.0.0.1:8080\"\ntrusted_proxies = [\"10.0.0.0/8\"]\nclient_certificate_header = { name = \"x cert\", format = \"nginx\" }\n", "\"x cert\"", "listeners[0].client_certificate_header.name: no name of a field"),
+        (LISTENER, "address = \"127.0.0.1:8080\"\ntrusted_proxies = [\"10.0.0.0/8\"]\nclient_certificate_header = { name = \"x-cert\", format = \"apache\" }\n", "\"apache\"", "listeners[0].client_certificate_header.format: \"apache\" is not one of the words"),
+        (LISTENER, "address = \"127.0.0.1:8080\"\ntls = { certificate = \"tls.crt\", key = \"tls.key\", client_certificates = \"any\" }\n", "\"any\"", "listeners[0].tls.client_certificates: \"any\" is not one of the words"),
         (ROUTE, "path = \"/o\"\nrewrite = { to = \"/\" }\n", "{ to = \"/\" }", "routes[0].rewrite: `prefix` is missing"),
         (ROUTE, "path = \"/o\"\nrewrite = { prefix = \"o\", to = \"/\" }\n", "\"o\"", "routes[0].rewrite.prefix: a path begins with /"),
         (ROUTE, "path = \"/o\"\nrewrite = { prefix = \"/o\", to = \"/../a\" }\n", "\"/../a\"", "routes[0].rewrite.to: no request can have the segment \"..\""),

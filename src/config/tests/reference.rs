@@ -15,7 +15,7 @@ const REFERENCE: &str = include_str!("../../../config/scopegate.toml");
 fn folder() -> Folder {
     let folder = Folder::new();
     let (certificate, key) = super::pair();
-    for name in ["gateway", "reports", "legacy", "admin", "hydra", "zitadel", "oclc"] {
+    for name in ["gateway", "reports", "legacy", "admin", "dpop", "hydra", "zitadel", "oclc"] {
         folder.write(&format!("secrets/{name}"), &"s".repeat(64));
     }
     for name in ["tls.crt", "clients.pem", "login-ca.pem", "orders-ca.pem", "gateway.crt"] {

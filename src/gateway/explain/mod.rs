@@ -25,8 +25,9 @@ use crate::config;
 use crate::credential::{self, Credential};
 use crate::oauth::{Principal, RawToken, VerifiedToken};
 use crate::policy::Access;
-use crate::reject::Rejection;
+use crate::reject::{InvalidToken, Rejection, Scheme};
 use crate::route::{self, HostPattern, MethodSet, Misfit, NormalHost, NormalPath, RouteKey};
+use crate::verify::Purpose;
 
 pub use step::{Explanation, Mark, Outcome, Sent, Step};
 
@@ -37,6 +38,7 @@ impl Gateway {
         let asked = parts.clone();
         let snapshot = connection.worker.hold().current(&self.snapshot);
         let mut context = Context::new(&snapshot, connection, &parts, time::now());
+        context.purpose = Purpose::Explain;
         let decided = match decide(&mut context, &mut parts).await {
             Ok(Decision::Onward(departure)) => {
                 let request = departure.request(&context, &mut parts, &mut None);
@@ -196,14 +198,17 @@ impl Story<'_> {
                 self.refused_here("credential");
                 None
             }
-            Ok(Credential::Bearer(token)) => {
+            Ok(found @ (Credential::Bearer(token) | Credential::Dpop(token))) => {
                 let (length, digest) = (token.expose().len(), token.digest());
-                let detail = format!("a bearer token of {length} bytes, digest {digest}");
+                let kind = if found.scheme() == Scheme::Dpop { "DPoP" } else { "bearer" };
+                let detail = format!("a {kind} token of {length} bytes, digest {digest}");
                 self.step(Mark::Yes, "credential", detail);
                 let (verified, now) = (self.context.token.clone(), self.context.now.unix);
                 let refusal = self.decided.as_ref().err();
                 self.steps.extend(token::checks(token, verified.as_deref(), refusal, now));
-                verified.map(|token| (Arc::clone(&token), token.principal))
+                let token = verified?;
+                self.proof(route, &token, found.scheme())?;
+                Some((Arc::clone(&token), token.principal))
             }
             Ok(Credential::Basic(basic)) => {
                 let detail = format!("the key {:?} and a secret", basic.client_id.as_str());
@@ -216,6 +221,35 @@ impl Story<'_> {
                 Some((token, Principal::Client))
             }
         }
+    }
+
+    /// Whether the request proved what its token is bound to. `None` where it ends there.
+    fn proof(&mut self, route: &Route, token: &VerifiedToken, scheme: Scheme) -> Option<()> {
+        let is_about_it = match &self.decided {
+            Err(Rejection::TokenInvalid(why)) => {
+                matches!(why, InvalidToken::Bound | InvalidToken::Unbound)
+            }
+            Err(other) => other.is_about_proof(),
+            Ok(_) => false,
+        };
+        if is_about_it {
+            self.refused_here("proof");
+            return None;
+        }
+        let bound = token.confirmation();
+        if scheme == Scheme::Dpop
+            && let Some(key) = bound.and_then(|bound| bound.key)
+        {
+            self.step(Mark::Yes, "proof", format!("a DPoP proof by the key {key} of cnf.jkt"));
+        }
+        if let Some(certificate) = bound.and_then(|bound| bound.certificate) {
+            let detail = format!("the certificate {certificate} of cnf.x5t#S256 was shown");
+            self.step(Mark::Yes, "proof", detail);
+        }
+        if bound.is_none() && route.proving.is_on {
+            self.step(Mark::Yes, "proof", "none is needed: the token is bound to nothing");
+        }
+        Some(())
     }
 
     /// A step at which the request is refused, with the words of the refusal.
@@ -265,6 +299,9 @@ fn exchanged_by(route: &Route) -> Option<String> {
 /// A credential is told by its scheme and the digest of what stands behind it.
 fn told(name: &HeaderName, value: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(value.as_bytes());
+    if name == "dpop" {
+        return format!("(a proof of {} bytes)", text.len());
+    }
     if name != AUTHORIZATION && name != PROXY_AUTHORIZATION {
         return text.into_owned();
     }

@@ -4,7 +4,8 @@
 #![allow(clippy::expect_used, clippy::panic, reason = "a target stops at what must not be")]
 
 use super::{
-    Accept, ChallengeContext, InvalidToken, MalformedCredential, Realm, Rejection, Scheme, StepUp,
+    Accept, ChallengeContext, DpopTerms, InvalidProof, InvalidToken, MalformedCredential, Realm,
+    Rejection, Scheme, StepUp,
 };
 use crate::oauth::ScopeSet;
 
@@ -30,19 +31,24 @@ pub fn run(data: &[u8]) {
         Rejection::CredentialMalformed(MalformedCredential::Several),
         Rejection::CredentialMalformed(MalformedCredential::Basic),
         Rejection::TokenInvalid(InvalidToken::Expired),
+        Rejection::ProofInvalid(InvalidProof::Target),
+        Rejection::NonceNeeded("nonce".into()),
         Rejection::BasicRefused,
         step_up(None, None),
         step_up(Some(300), Some(lacking.clone())),
         Rejection::ScopeInsufficient(lacking),
         Rejection::ClaimsInsufficient,
     ] {
-        for (bearer, basic) in [(true, false), (false, true), (true, true), (false, false)] {
-            for used in [None, Some(Scheme::Bearer), Some(Scheme::Basic)] {
-                let accept = Accept { bearer, basic };
+        for bits in 0..16 {
+            let accept = Accept { bearer: bits & 1 > 0, basic: bits & 2 > 0, dpop: bits & 4 > 0 };
+            let terms = DpopTerms { algorithms: ALGORITHMS.into(), is_required: bits & 8 > 0 };
+            for used in [None, Some(Scheme::Bearer), Some(Scheme::Basic), Some(Scheme::Dpop)] {
+                let dpop = accept.dpop.then_some(&terms);
                 let resource_metadata = used.map(|_| METADATA);
                 let scopes = &scopes;
+                let realm = &realm;
                 let context =
-                    ChallengeContext { realm: &realm, accept, scopes, resource_metadata, used };
+                    ChallengeContext { realm, accept, scopes, dpop, resource_metadata, used };
                 let written = rejection.challenges(&context);
                 let read: Vec<_> = written
                     .iter()
@@ -65,21 +71,34 @@ impl About<'_> {
     fn check(&self, challenges: &[Challenge]) {
         // A line that could not be written is left out: then there are too few.
         let is_basic = *self.rejection == Rejection::BasicRefused || self.context.accept.basic;
-        let is_bearer = *self.rejection != Rejection::BasicRefused && self.context.accept.bearer;
-        let expected = if is_bearer || !is_basic { 1 } else { 0 } + usize::from(is_basic);
+        let is_about_tokens = *self.rejection != Rejection::BasicRefused;
+        let dpop = self.context.dpop.filter(|_| is_about_tokens);
+        // That one says by itself which scheme was used.
+        let is_basic_used =
+            *self.rejection == Rejection::CredentialMalformed(MalformedCredential::Basic);
+        let is_bearer_used = self.context.used == Some(Scheme::Bearer) && !is_basic_used;
+        let is_named = !dpop.is_some_and(|dpop| dpop.is_required) || is_bearer_used;
+        let is_bearer = is_about_tokens && self.context.accept.bearer && is_named;
+        let others = usize::from(is_basic) + usize::from(dpop.is_some());
+        let expected = if is_bearer || others == 0 { 1 } else { 0 } + others;
         assert_eq!(challenges.len(), expected, "{challenges:?}");
+        let errors = challenges.iter().filter(|one| one.value("error").is_some());
+        assert!(errors.count() <= 1, "an error is told once: {challenges:?}");
         for challenge in challenges {
             assert_eq!(challenge.value("realm"), Some(self.realm), "{challenge:?}");
             for (name, value) in &challenge.parameters {
                 match (challenge.scheme.as_str(), name.as_str()) {
-                    ("Bearer" | "Basic", "realm") => {}
-                    ("Bearer", "resource_metadata") => assert_eq!(value, METADATA),
-                    ("Bearer", "acr_values" | "max_age") => self.check_step_up(name, value),
-                    ("Bearer", "scope") => self.check_scope(value),
-                    ("Bearer", "error") => {
+                    ("Bearer" | "DPoP" | "Basic", "realm") => {}
+                    ("DPoP", "algs") => assert_eq!(value, ALGORITHMS),
+                    ("Bearer" | "DPoP", "resource_metadata") => assert_eq!(value, METADATA),
+                    ("Bearer" | "DPoP", "acr_values" | "max_age") => {
+                        self.check_step_up(name, value)
+                    }
+                    ("Bearer" | "DPoP", "scope") => self.check_scope(value),
+                    ("Bearer" | "DPoP", "error") => {
                         assert_eq!(Some(value.as_str()), self.rejection.error_code())
                     }
-                    ("Bearer", "error_description") => assert!(!value.is_empty()),
+                    ("Bearer" | "DPoP", "error_description") => assert!(!value.is_empty()),
                     ("Basic", "charset") => assert_eq!(value, "UTF-8"),
                     _ => panic!("{challenge:?}"),
                 }
@@ -111,6 +130,7 @@ impl About<'_> {
     }
 }
 
+const ALGORITHMS: &str = "ES256 EdDSA";
 const METADATA: &str = "https://api.test/.well-known/oauth-protected-resource";
 
 /// `auth-scheme 1*SP #auth-param`, each parameter a quoted-string, as all of ours are.

@@ -19,8 +19,8 @@ pub fn run(data: &[u8]) {
         let Ok(value) = HeaderValue::from_bytes(line) else { return };
         headers.append(AUTHORIZATION, value);
     }
-    for (bearer, basic) in [(true, false), (false, true), (true, true), (false, false)] {
-        let accept = Accept { bearer, basic };
+    for bits in 0..8 {
+        let accept = Accept { bearer: bits & 1 > 0, basic: bits & 2 > 0, dpop: bits & 4 > 0 };
         match extract(accept, &headers, query) {
             Ok(found) => check(accept, &headers, query, &found),
             Err(Rejection::CredentialMissing | Rejection::CredentialMalformed(_)) => {}
@@ -42,8 +42,12 @@ fn check(accept: Accept, headers: &HeaderMap, query: Option<&str>, found: &Crede
     let text = rest.get(blanks..).expect("it was counted");
     assert!(text.len() <= CREDENTIAL_MAX_BYTES, "longer than anything that is looked at");
     match found {
-        Credential::Bearer(token) => {
-            assert!(accept.bearer && scheme.eq_ignore_ascii_case(b"bearer"));
+        Credential::Bearer(token) | Credential::Dpop(token) => {
+            let (is_accepted, name) = match found {
+                Credential::Dpop(_) => (accept.dpop, "dpop"),
+                _ => (accept.bearer, "bearer"),
+            };
+            assert!(is_accepted && scheme.eq_ignore_ascii_case(name.as_bytes()));
             assert_eq!(token.expose().as_bytes(), text, "the token is all of it");
             // RFC 6750 section 2.1, b64token.
             let body = token.expose().trim_end_matches('=');

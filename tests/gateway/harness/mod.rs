@@ -16,6 +16,7 @@ pub mod issuer;
 pub mod keys;
 pub mod mortal;
 pub mod program;
+pub mod proof;
 pub mod raw_table;
 pub mod recorder;
 pub mod scratch;
@@ -30,6 +31,7 @@ pub use client::Response;
 pub use gateway::Gateway;
 pub use issuer::TestIssuer;
 pub use keys::SigningKey;
+pub use proof::ProofKey;
 pub use scratch::Scratch;
 pub use world::{Setup, World};
 

@@ -4,12 +4,17 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::client::ResolvesClientCert;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::sign::CertifiedKey;
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig, SignatureScheme, SupportedProtocolVersion,
+};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use super::in_time;
+use super::keys::{base64url, sha256};
 
 /// The authority.
 pub struct Authority {
@@ -69,6 +74,22 @@ impl Authority {
         self.caller(rustls::ALL_VERSIONS, alpn, identity).connect(to, name).await
     }
 
+    /// A caller that shows what `resolver` has.
+    pub fn caller_with(
+        &self,
+        version: &'static SupportedProtocolVersion,
+        resolver: Arc<dyn ResolvesClientCert>,
+    ) -> Caller {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.certificate.der().clone()).unwrap();
+        let config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_cert_resolver(resolver);
+        Caller(Arc::new(config))
+    }
+
     /// A caller that trusts this authority.
     pub fn caller(
         &self,
@@ -111,6 +132,22 @@ impl Caller {
 }
 
 impl Identity {
+    /// What a token is bound to that is this one's: base64url of the SHA-256 of its DER.
+    pub fn thumbprint(&self) -> String {
+        base64url(sha256(&self.der))
+    }
+
+    /// The same as lower-case hex.
+    pub fn hex_thumbprint(&self) -> String {
+        sha256(&self.der).iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// This certificate with the key of another one: what somebody has who copied it.
+    pub fn stolen_by(&self, thief: &Self) -> Arc<dyn ResolvesClientCert> {
+        let key = provider().key_provider.load_private_key(thief.private_key()).unwrap();
+        Arc::new(Stolen(Arc::new(CertifiedKey::new(self.chain(), key))))
+    }
+
     /// A server with this identity.
     pub fn server(&self, alpn: &[&[u8]]) -> tokio_rustls::TlsAcceptor {
         let mut config = ServerConfig::builder_with_provider(provider())
@@ -135,6 +172,20 @@ impl Identity {
 
     fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivateKeyDer::try_from(self.key_der.clone()).unwrap()
+    }
+}
+
+/// Shows a certificate whose key it does not have.
+#[derive(Debug)]
+struct Stolen(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Stolen {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
     }
 }
 
