@@ -48,7 +48,7 @@ pub(super) async fn read(
         return Err(FormFault::Malformed("the body must be application/x-www-form-urlencoded"));
     }
     let announced = body.as_ref().map_or(0, |body| hyper::body::Body::size_hint(body).lower());
-    if FORM_MAX_BYTES as u64 <= announced {
+    if (FORM_MAX_BYTES as u64) < announced {
         return Err(FormFault::TooLarge);
     }
     let Some(body) = body.take() else { return Ok(Form(String::new())) };

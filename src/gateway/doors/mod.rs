@@ -11,7 +11,7 @@ mod revoke;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -77,6 +77,9 @@ impl Doors {
 
     /// The one at a host and path, if there is one; at no cost where there are none.
     pub(super) fn find(&self, host: &NormalHost<'_>, path: &NormalPath<'_>) -> Option<&Door> {
+        if self.0.is_empty() {
+            return None;
+        }
         let is_of_host =
             |door: &&Door| door.at.host.as_deref().is_none_or(|at| at == host.as_str());
         let mut there = self.0.iter().filter(|door| *door.at.path == *path.as_str());
@@ -164,9 +167,6 @@ fn answer(status: StatusCode, body: Body, kind: Option<HeaderValue>) -> Response
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some(kind) = kind {
         headers.insert(CONTENT_TYPE, kind);
-    }
-    if status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(ALLOW, HeaderValue::from_static("POST"));
     }
     response
 }
