@@ -29,7 +29,7 @@ use scopegate::base::time::{self, Now};
 use scopegate::credential::{self, Accept, Credential};
 use scopegate::gateway::{Gateway, Worker};
 use scopegate::headers::{Announcement, Caller, EditPlan, Pseudonym, Sanitizer, Scheme, Trust};
-use scopegate::oauth::{Audience, RawToken, VerifiedToken};
+use scopegate::oauth::{Audience, RawToken, ScopeSet, VerifiedToken};
 use scopegate::policy::{self, Circumstances, Permit, Requirement};
 use scopegate::route::{NormalHost, NormalPath, Table};
 use scopegate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
@@ -110,7 +110,9 @@ impl Shared<'_> {
         self.sanitizer.request(&mut headers, Trust::Stranger).unwrap();
         own.caller.announce(&mut headers, &own.announcement, Trust::Stranger);
         own.pseudonym.sign(&mut headers, Version::HTTP_11);
-        self.edits.apply_identity(&mut headers, token, token.principal).unwrap();
+        self.edits
+            .apply_identity(&mut headers, token, token.principal, &ScopeSet::default())
+            .unwrap();
         headers
     }
 

@@ -28,7 +28,7 @@ use scopegate::base::time;
 use scopegate::config::LogFormat;
 use scopegate::credential::{self, Accept};
 use scopegate::headers::{self, Caller, Pseudonym, Sanitizer, Scheme, Trust};
-use scopegate::oauth::{Claims, RawToken, VerifiedToken};
+use scopegate::oauth::{Claims, RawToken, ScopeSet, VerifiedToken};
 use scopegate::policy::{self, Circumstances};
 use scopegate::route::{NormalHost, NormalPath};
 use scopegate::telemetry::access_log::Line;
@@ -153,7 +153,7 @@ fn edits(
         let _ = headers::spend(&Method::GET, headers);
     });
     on_each("headers/identity", &|headers| {
-        edits.apply_identity(headers, verified, verified.principal).unwrap()
+        edits.apply_identity(headers, verified, verified.principal, &ScopeSet::default()).unwrap()
     });
     on_each("headers/response", &|headers| sanitizer.response(headers));
 }

@@ -15,7 +15,7 @@ use crate::body::{Body, BodyError, RequestFault, RequestLimits};
 use crate::credential::{self, Credential};
 use crate::grant::{ExchangeClient, OwnToken, Subject};
 use crate::headers;
-use crate::oauth::RawToken;
+use crate::oauth::{RawToken, ScopeSet, VerifiedToken};
 use crate::policy::Permit;
 use crate::reject::{
     AnswerForm, Bound, InvalidToken, MalformedRequest, Rejection, UpstreamFailure,
@@ -156,7 +156,12 @@ impl Departure<'_> {
         headers.insert(REQUEST_ID, context.request_id.clone());
         self.authorization(&mut headers);
         if let Some((token, principal)) = self.permit.holder() {
-            self.route.edits.apply_identity(&mut headers, token, principal)?;
+            let edits = &self.route.edits;
+            let missing = match edits.tells_missing_scopes() {
+                true => self.missing_scopes(token),
+                false => ScopeSet::default(),
+            };
+            edits.apply_identity(&mut headers, token, principal, &missing)?;
         }
         headers.insert(HOST, self.rewrite.host.clone());
         self.route.edits.request.apply_to_request(&mut headers);
@@ -168,6 +173,19 @@ impl Departure<'_> {
         *request.uri_mut() = self.rewrite.target.clone();
         *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    /// What was asked for the token that goes along and not granted (RFC 6749 §3.3): by a client of
+    /// ours, or for a caller's key and secret. What a caller asked for its own token nobody knows.
+    fn missing_scopes(&self, token: &VerifiedToken) -> ScopeSet {
+        match (&self.own, &self.exchanged) {
+            (Some(own), _) => {
+                let asked = self.route.forward.asked_scopes();
+                asked.map(|asked| asked.missing_from(own.granted())).unwrap_or_default()
+            }
+            (None, Some(_)) => self.route.missing_from_exchanged(token.scopes()),
+            (None, None) => ScopeSet::default(),
+        }
     }
 
     fn authorization(&self, headers: &mut HeaderMap) {

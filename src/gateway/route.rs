@@ -16,7 +16,7 @@ use crate::config::{self, Forward, RouteTimeouts, Upgrade};
 use crate::credential::{self, Accept, BasicCredential, Credential};
 use crate::grant::{BasicExchange, Client, ExchangeClient, Issued, OwnClient, OwnToken};
 use crate::headers::{Cors, EditPlan};
-use crate::oauth::{Audience, Principal, RawToken, ScopeSet, ServerId, VerifiedToken};
+use crate::oauth::{Audience, HeldScopes, Principal, RawToken, ScopeSet, ServerId, VerifiedToken};
 use crate::policy::{self, Access, Circumstances, Permit, RequestFacts, Requirement};
 use crate::reject::{
     InvalidToken, OwnClientCause, OwnClientFailure, Rejection, Scheme, UpstreamFailure,
@@ -282,6 +282,12 @@ impl Terms {
         self.verifier.server(id)
     }
 
+    /// The scopes that were asked for a caller's key and secret and that are not among `granted`.
+    pub(super) fn missing_from_exchanged(&self, granted: HeldScopes<'_>) -> ScopeSet {
+        let asked = self.basic.as_ref().and_then(|(_, exchange)| exchange.asked(&self.asked));
+        asked.map(|asked| asked.missing_from(granted)).unwrap_or_default()
+    }
+
     /// What `aud` of a token must name where the route does not say; `None` where the token's server
     /// is not one of the route's.
     pub(super) fn audiences_of(&self, token: &VerifiedToken) -> Option<&[Audience]> {
@@ -314,6 +320,15 @@ pub(super) fn facts(parts: &request::Parts) -> Option<RequestFacts<'_>> {
 }
 
 impl Forwarding {
+    /// What the client of ours asks for whose token goes along, if one does.
+    pub(super) fn asked_scopes(&self) -> Option<&ScopeSet> {
+        match self {
+            Self::Token | Self::Nothing => None,
+            Self::Client(client) => Some(&client.settings().scopes),
+            Self::Exchange(client) => Some(&client.settings().scopes),
+        }
+    }
+
     /// The token of our own client that this request takes along, if it takes one. What takes the
     /// place of the caller's token is not asked for here: [`Departure::exchange`] does that.
     ///

@@ -70,6 +70,16 @@ impl BasicExchange {
         (self.inner.good.entry_count(), self.inner.bad.entry_count())
     }
 
+    /// The scopes that are asked for on a route whose challenge names `route_scopes`; `None`: the
+    /// server's default.
+    pub fn asked<'s>(&'s self, route_scopes: &'s ScopeSet) -> Option<&'s ScopeSet> {
+        match &self.inner.server.settings().basic.scopes {
+            BasicScopes::Route => Some(route_scopes),
+            BasicScopes::These(scopes) => Some(scopes),
+            BasicScopes::None => None,
+        }
+    }
+
     /// The token that this key and secret are worth; `route_scopes` are those of the challenge,
     /// and by default those asked for. `from` is the caller's address, where it has one.
     ///
@@ -85,11 +95,7 @@ impl BasicExchange {
     ) -> Result<Arc<Issued>, Rejection> {
         let inner = &self.inner;
         let none = ScopeSet::default();
-        let asked = match &inner.server.settings().basic.scopes {
-            BasicScopes::Route => route_scopes,
-            BasicScopes::These(scopes) => scopes,
-            BasicScopes::None => &none,
-        };
+        let asked = self.asked(route_scopes).unwrap_or(&none);
         let key = inner.key(credential, asked);
         let outcome = match inner.recall(key, now) {
             Some(known) => {

@@ -11,7 +11,7 @@ use percent_encoding::percent_encode_byte;
 use serde_json::Value;
 
 use super::ConstantEdits;
-use crate::oauth::{Audiences, Principal, TokenKind, VerifiedToken};
+use crate::oauth::{Audiences, Principal, ScopeSet, TokenKind, VerifiedToken};
 use crate::reject::{InvalidToken, Rejection};
 
 /// What a route does to the headers of its requests and answers, worked out at load.
@@ -29,6 +29,8 @@ pub struct EditPlan {
 enum Source {
     /// `principal`: whom the credential speaks for; never a claim of that name.
     Principal,
+    /// `missing_scopes`: what was asked for and not granted; never a claim of that name.
+    MissingScopes,
     Claim(Box<str>),
 }
 
@@ -38,6 +40,7 @@ impl EditPlan {
     pub fn new(identity: impl IntoIterator<Item = (HeaderName, Box<str>)>) -> Self {
         let source = |word: Box<str>| match &*word {
             PRINCIPAL => Source::Principal,
+            MISSING_SCOPES => Source::MissingScopes,
             _ => Source::Claim(word),
         };
         let identity = identity.into_iter().map(|(name, word)| (name, source(word))).collect();
@@ -58,14 +61,20 @@ impl EditPlan {
     /// The claims that it needs.
     pub fn identity_claims(&self) -> impl Iterator<Item = &str> {
         self.identity.iter().filter_map(|(_, source)| match source {
-            Source::Principal => None,
+            Source::Principal | Source::MissingScopes => None,
             Source::Claim(claim) => Some(&**claim),
         })
     }
 
-    /// Sets the identity headers of a permitted request, whose credential speaks for `principal`. A
-    /// claim that the token does not have sets
-    /// no header; the caller's own has been taken away before.
+    /// Whether the upstream is told of scopes that were not granted.
+    pub fn tells_missing_scopes(&self) -> bool {
+        self.identity.iter().any(|(_, source)| *source == Source::MissingScopes)
+    }
+
+    /// Sets the identity headers of a permitted request, whose credential speaks for `principal`;
+    /// `missing` are the scopes that were asked for the token that goes along and not granted. A
+    /// claim that the token does not have sets no header, nor do no scopes; the caller's own has
+    /// been taken away before.
     ///
     /// # Errors
     /// When a claim has a control character in it, or is longer than 8 KiB: the token is refused
@@ -77,18 +86,24 @@ impl EditPlan {
         headers: &mut HeaderMap,
         token: &VerifiedToken,
         principal: Principal,
+        missing: &ScopeSet,
     ) -> Result<(), Rejection> {
         for (name, source) in &self.identity {
-            let Source::Claim(claim) = source else {
-                headers.insert(name, HeaderValue::from_static(principal.as_str()));
-                continue;
-            };
-            let Some(text) = claim_text(claim, token)? else {
-                if token.kind == TokenKind::Jwt && OWED.contains(&&**claim) {
-                    return Err(Rejection::ClaimsInsufficient);
+            let text = match source {
+                Source::Principal => {
+                    headers.insert(name, HeaderValue::from_static(principal.as_str()));
+                    continue;
                 }
-                continue;
+                Source::MissingScopes => (!missing.is_empty()).then(|| missing.to_string()),
+                Source::Claim(claim) => {
+                    let text = claim_text(claim, token)?;
+                    if text.is_none() && token.kind == TokenKind::Jwt && OWED.contains(&&**claim) {
+                        return Err(Rejection::ClaimsInsufficient);
+                    }
+                    text
+                }
             };
+            let Some(text) = text else { continue };
             if VALUE_MAX_BYTES < text.len() {
                 return Err(MALFORMED);
             }
@@ -156,8 +171,9 @@ fn encoded(text: &str, is_special: impl Fn(usize, u8) -> bool) -> Result<String,
     Ok(value)
 }
 
-/// The word that names no claim.
+/// The words that name no claim.
 const PRINCIPAL: &str = "principal";
+const MISSING_SCOPES: &str = "missing_scopes";
 
 /// Claims without which a header must not be left out: it says on whose behalf a request comes.
 const OWED: [&str; 2] = ["sub", "client_id"];
@@ -192,7 +208,7 @@ mod tests {
         let name = HeaderName::from_static("x-claim");
         let plan = EditPlan::new([(name, claim.into())]);
         let mut headers = HeaderMap::new();
-        plan.apply_identity(&mut headers, &token(claims), Principal::User)?;
+        plan.apply_identity(&mut headers, &token(claims), Principal::User, &ScopeSet::default())?;
         Ok(headers.get("x-claim").map(|value| value.to_str().unwrap().to_owned()))
     }
 
@@ -226,8 +242,10 @@ mod tests {
         let bare = VerifiedToken { texts: TokenTexts::saying(None, None, "a b"), ..token("{}") };
         for claim in ["sub", "client_id"] {
             let plan = EditPlan::new([(HeaderName::from_static("x-claim"), claim.into())]);
-            let apply =
-                |token| plan.apply_identity(&mut HeaderMap::new(), token, Principal::Client);
+            let apply = |token| {
+                let none = ScopeSet::default();
+                plan.apply_identity(&mut HeaderMap::new(), token, Principal::Client, &none)
+            };
             let outcome = apply(&bare);
             assert_eq!(outcome, Err(Rejection::ClaimsInsufficient), "{claim}");
             let opaque = VerifiedToken { kind: TokenKind::Opaque, ..bare.clone() };
@@ -242,7 +260,7 @@ mod tests {
         let token = token(r#"{"principal":"admin"}"#);
         for (principal, expected) in [(Principal::User, "user"), (Principal::Client, "client")] {
             let mut headers = HeaderMap::new();
-            plan.apply_identity(&mut headers, &token, principal).unwrap();
+            plan.apply_identity(&mut headers, &token, principal, &ScopeSet::default()).unwrap();
             assert_eq!(headers["x-principal"], expected);
         }
     }
@@ -263,6 +281,23 @@ mod tests {
             r#"{"c":"\u007f"}"#,
         ] {
             assert_eq!(set("c", claims), Err(MALFORMED), "{claims}");
+        }
+    }
+
+    #[test]
+    fn scopes_that_were_not_granted_are_told_where_there_are_any() {
+        let plan =
+            EditPlan::new([(HeaderName::from_static("x-scopes-missing"), "missing_scopes".into())]);
+        assert!(plan.tells_missing_scopes());
+        assert_eq!(plan.identity_claims().count(), 0);
+        // A claim of that name is none.
+        let token = token(r#"{"missing_scopes":"all"}"#);
+        for (missing, expected) in [("", None), ("b a", Some("a b"))] {
+            let mut headers = HeaderMap::new();
+            let missing = ScopeSet::from_claim(missing);
+            plan.apply_identity(&mut headers, &token, Principal::Client, &missing).unwrap();
+            let told = headers.get("x-scopes-missing").map(|value| value.to_str().unwrap());
+            assert_eq!(told, expected);
         }
     }
 }

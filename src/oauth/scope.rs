@@ -136,7 +136,7 @@ impl ScopeSet {
     }
 
     /// All scopes of this set that `held` lacks.
-    pub fn missing_from(&self, held: &Self) -> Self {
+    pub fn missing_from<'h>(&self, held: impl Into<HeldScopes<'h>>) -> Self {
         self.missing(held.into()).collect()
     }
 

@@ -73,6 +73,41 @@ async fn partial_scopes_are_refused_or_allowed_as_configured_and_visible() {
     }
 }
 
+/// A token with a part of the scopes that were asked for: the upstream is told which are missing.
+#[tokio::test]
+async fn rfc6749_3_3_the_upstream_is_told_of_scopes_that_were_not_granted() {
+    let (server, upstream) = (AuthServer::start().await, Backend::start().await);
+    let told = r#"identity_headers = { "x-scopes-missing" = "missing_scopes" }"#;
+    let gateway = Setup::new()
+        .server("main", &server, "[authorization_servers.main.basic]\nscopes = [\"orders:read\", \"orders:write\"]")
+        .secret("ours", "limited-secret")
+        .table(&client("limited", "orders:read orders:write", "partial_scopes = \"allow\""))
+        .upstream("api", &upstream.url(), "")
+        .route(&format!(
+            r#"path = "/own", access = {{ scopes = ["orders:read"] }}, forward = {{ client = "ours" }}, {told}"#
+        ))
+        .route(&format!(
+            r#"path = "/in", accept = ["bearer", "basic"], access = {{ scopes = ["orders:read"] }}, {told}"#
+        ))
+        .start()
+        .await;
+    let token = server.mint(json!({ "scope": "orders:read" })).await;
+    for (case, request, expected) in [
+        ("our client", gateway.get("/own").bearer(&token), Some("orders:write")),
+        (
+            "a key and secret",
+            gateway.get("/in").basic("limited", "limited-secret"),
+            Some("orders:write"),
+        ),
+        ("all was granted", gateway.get("/in").basic("reports", "reports-secret"), None),
+        ("nobody knows", gateway.get("/in").bearer(&token), None),
+    ] {
+        let answer = request.header("x-scopes-missing", "forged").send().await;
+        assert_eq!(answer.status, 200, "{case}: {}", answer.text());
+        assert_eq!(upstream.last().header("x-scopes-missing"), expected, "{case}");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_is_refused_is_502_and_not_asked_again_at_once() {
     let client = client("reports", "orders:read", "negative_cache_ttl = \"30s\"");
