@@ -1,8 +1,10 @@
-//! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/status`, `/revocations`.
+//! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/status`, `/revocations`, `/explain`.
 //!
 //! It shows names from the configuration, numbers and key ids; never a secret, a token or a claim.
 //! What changes anything, a `POST`, is [`guard`]ed: nobody else's page may make a browser send it.
 
+mod body;
+mod explain;
 mod guard;
 mod problem;
 mod revocations;
@@ -32,12 +34,17 @@ pub async fn answer(
     request: Request<Incoming>,
     reach: Reach,
 ) -> Response<Full<Bytes>> {
-    let takes_more = request.uri().path() == REVOCATIONS;
+    let path = request.uri().path();
     match *request.method() {
-        Method::GET | Method::HEAD => read(gateway, request.uri().path()),
-        Method::POST if takes_more => revocations::post(gateway, request, reach).await,
+        Method::POST if path == EXPLAIN => explain::post(gateway, request, reach).await,
+        Method::POST if path == REVOCATIONS => revocations::post(gateway, request, reach).await,
+        Method::GET | Method::HEAD if path != EXPLAIN => read(gateway, path),
         _ => {
-            let allow = if takes_more { "GET, HEAD, POST" } else { "GET, HEAD" };
+            let allow = match path {
+                EXPLAIN => "POST",
+                REVOCATIONS => "GET, HEAD, POST",
+                _ => "GET, HEAD",
+            };
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, format!("{allow} only\n"));
             response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             response
@@ -52,7 +59,10 @@ fn read(gateway: &Gateway, path: &str) -> Response<Full<Bytes>> {
         "/metrics" => metrics(gateway),
         "/status" => status(gateway),
         REVOCATIONS => revocations::get(gateway),
-        _ => text(StatusCode::NOT_FOUND, "/livez /readyz /metrics /status /revocations\n".into()),
+        _ => text(
+            StatusCode::NOT_FOUND,
+            "/livez /readyz /metrics /status /revocations /explain\n".into(),
+        ),
     }
 }
 
@@ -135,3 +145,4 @@ fn respond(status: StatusCode, kind: &'static str, page: Vec<u8>) -> Response<Fu
 }
 
 const REVOCATIONS: &str = "/revocations";
+const EXPLAIN: &str = "/explain";

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::Full;
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::time::timeout;
 
 use super::problem::Problem;
-use super::{Reach, guard, respond};
+use super::{Reach, body, guard, respond};
 use crate::base::time::{self, Now, UnixSeconds};
 use crate::gateway::{Gateway, Snapshot};
 use crate::oauth::{Claims, Mark, MarkKind};
@@ -66,7 +65,7 @@ async fn posted(
     let token = snapshot.config().admin.as_ref().and_then(|admin| admin.token.as_ref());
     guard::check(request.headers(), token, reach)?;
     let list = snapshot.revocations().ok_or_else(absent)?;
-    let body = read(request.into_body()).await?;
+    let body = body::read(request.into_body()).await?;
     let order =
         Order::parse(&body, &snapshot).inspect_err(|_| list.refused(RevocationDoor::Admin))?;
     let (now, keep) = (time::now(), keep(&snapshot));
@@ -102,17 +101,6 @@ fn absent() -> Problem {
 
 fn keep(snapshot: &Snapshot) -> Duration {
     snapshot.config().revocations.as_ref().map(|settings| settings.keep).unwrap_or_default()
-}
-
-async fn read(body: Incoming) -> Result<Bytes, Problem> {
-    match timeout(BODY_TIMEOUT, Limited::new(body, BODY_MAX_BYTES).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "the body is over 64 KiB, or broke off",
-        )),
-        Err(_) => Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
-    }
 }
 
 /// What is to be revoked.
@@ -198,9 +186,6 @@ const WRITE: &str =
     "write one of: token; digest; or iss together with one of jti, sid, sub, client_id";
 /// Of a list of thousands nobody reads more.
 const SHOWN_MAX: usize = 1_000;
-/// A token, and a little beside it.
-const BODY_MAX_BYTES: usize = 64 * 1024;
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {

@@ -6,16 +6,15 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Args;
-use http::header::{AUTHORIZATION, HOST};
-use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Method, Request, Uri};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
+use serde_json::{Value, json};
 
-use super::{FAULT, MISTAKE, NO, complain, offline, say};
-use crate::base::net::{Peer, TrustedProxies};
+use super::{FAULT, MISTAKE, NO, admin, complain, offline, say};
+use crate::base::net::{ListenAddress, Peer, TrustedProxies};
 use crate::config::{Config, OwnCertificates, tls};
-use crate::gateway::{Connection, Explanation, Outcome};
+use crate::gateway::{Connection, Explanation, Outcome, Question};
 use crate::oauth::Thumbprint;
 
 #[derive(Args, Debug)]
@@ -24,9 +23,18 @@ pub(super) struct ExplainArguments {
     #[arg(long, value_name = "FILE", default_value = "config/scopegate.toml")]
     config: PathBuf,
     /// The method of the request
-    method: Method,
+    #[arg(required_unless_present = "request_id")]
+    method: Option<Method>,
     /// Its address, whole or from the path on
-    url: Uri,
+    #[arg(required_unless_present = "request_id")]
+    url: Option<Uri>,
+    /// A request that the running gateway refused, by its x-request-id: asks the admin listener,
+    /// which needs `refusals` in [admin]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["method", "url", "token", "headers"])]
+    request_id: Option<String>,
+    /// Where the admin listener is, if not where the configuration says
+    #[arg(long, value_name = "ADDRESS", requires = "request_id")]
+    admin: Option<ListenAddress>,
     /// The access token that it brings
     #[arg(long, value_name = "TOKEN")]
     token: Option<String>,
@@ -43,8 +51,12 @@ pub(super) struct ExplainArguments {
 
 /// Says what would become of a request, and why.
 pub(super) fn explain(arguments: &ExplainArguments) -> ExitCode {
-    match explained(arguments) {
-        Ok(explanation) => told(&explanation, arguments.json),
+    let outcome = match &arguments.request_id {
+        Some(id) => refused(arguments, id),
+        None => explained(arguments).map(|explanation| told(&explanation, arguments.json)),
+    };
+    match outcome {
+        Ok(code) => code,
         Err(error) => {
             complain(&error);
             ExitCode::from(MISTAKE)
@@ -53,15 +65,21 @@ pub(super) fn explain(arguments: &ExplainArguments) -> ExitCode {
 }
 
 fn explained(arguments: &ExplainArguments) -> Result<Explanation, String> {
-    let request = request(arguments)?;
+    let (Some(method), Some(url)) = (&arguments.method, &arguments.url) else {
+        return Err("METHOD and URL are missing".to_owned());
+    };
+    let (method, url) = (method.clone(), url.clone());
+    let (headers, token) = (arguments.headers.clone(), arguments.token.clone());
+    let question = Question { method, url, headers, token };
+    let request = question.request()?;
     let config = offline::config(&arguments.config)?;
-    let certificates = certificates(&config, &arguments.url)?;
+    let certificates = certificates(&config, &question.url)?;
     let shown = arguments.certificate.as_deref().map(shown).transpose()?;
     let (runtime, gateway) = offline::gateway(config)?;
     let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
     let trusted = Arc::new(TrustedProxies::default());
     let connection = Connection::new(Arc::new(gateway.worker(0)), peer, trusted, certificates);
-    let connection = match arguments.url.scheme_str() {
+    let connection = match question.url.scheme_str() {
         Some("https") => connection.behind_tls(),
         _ => connection,
     };
@@ -70,6 +88,26 @@ fn explained(arguments: &ExplainArguments) -> Result<Explanation, String> {
         offline::known(&gateway).await;
         gateway.explain(request, &connection).await
     }))
+}
+
+/// Asks the gateway that runs why it refused a request.
+fn refused(arguments: &ExplainArguments, request_id: &str) -> Result<ExitCode, String> {
+    let config = offline::config(&arguments.config)?;
+    let settings = config.admin.as_ref().ok_or("the configuration has no [admin] to ask")?;
+    let address = arguments.admin.as_ref().unwrap_or(&settings.address);
+    let accept = if arguments.json { "application/json" } else { "text/plain" };
+    let question = json!({ "request_id": request_id }).to_string();
+    let token = settings.token.as_ref();
+    let (status, text) = admin::post(address, token, "/explain", question, accept)?;
+    if status != StatusCode::OK {
+        let problem: Option<Value> = serde_json::from_str(&text).ok();
+        let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+        return Err(
+            detail.map_or_else(|| format!("the admin listener says {status}"), str::to_owned)
+        );
+    }
+    say(&text.trim_end());
+    Ok(ExitCode::from(NO))
 }
 
 /// What a caller would be shown that opens a connection to this address: by a listener for its port
@@ -91,28 +129,6 @@ fn shown(file: &Path) -> Result<Thumbprint, String> {
     let read = CertificateDer::from_pem_file(file);
     let certificate = read.map_err(|error| format!("{}: {error}", file.display()))?;
     Ok(Thumbprint::of(&certificate))
-}
-
-/// The request as it would come over HTTP/1.1.
-fn request(arguments: &ExplainArguments) -> Result<Request<()>, String> {
-    let mut request = Request::new(());
-    *request.method_mut() = arguments.method.clone();
-    let target = arguments.url.path_and_query().cloned();
-    *request.uri_mut() = target.unwrap_or(PathAndQuery::from_static("/")).into();
-    let host = arguments.url.authority().map_or("localhost", http::uri::Authority::as_str);
-    let headers = request.headers_mut();
-    for (name, value) in &arguments.headers {
-        headers.append(name, value.clone());
-    }
-    if !headers.contains_key(HOST) {
-        let host = HeaderValue::from_str(host).map_err(|error| error.to_string())?;
-        headers.insert(HOST, host);
-    }
-    if let Some(token) = &arguments.token {
-        let value = HeaderValue::from_str(&format!("Bearer {token}"));
-        headers.append(AUTHORIZATION, value.map_err(|_| NO_TOKEN.to_owned())?);
-    }
-    Ok(request)
 }
 
 fn told(explanation: &Explanation, as_json: bool) -> ExitCode {
@@ -142,14 +158,13 @@ fn field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     Ok((name, value))
 }
 
-const NO_TOKEN: &str = "--token has a character that no token has";
-
 pub(super) const EXPLAIN_EXAMPLE: &str = "\
 Examples:
   scopegate explain --config gateway.toml GET https://api.example.com/orders/7 --token \"$TOKEN\"
   scopegate explain GET /orders/7 -H 'Host: api.example.com' -H \"Authorization: Basic $PAIR\"
   scopegate explain GET https://api.example.com/orders/7 -H \"Authorization: DPoP $TOKEN\" \\
       -H \"DPoP: $PROOF\"
+  scopegate explain --config gateway.toml --request-id 8c1fd0e2b6a94e37000000000000002a
 
 The token is judged as a request's would be: keys are fetched, opaque tokens introspected, and
 where the route takes a token of the gateway's own along, that is asked for. Nothing is sent to

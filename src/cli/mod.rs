@@ -7,6 +7,7 @@
 //! | 2 | usage or configuration error |
 //! | 70 | internal fault |
 
+mod admin;
 mod check;
 mod dev;
 mod explain;

@@ -178,6 +178,8 @@ pub struct Admin {
     /// `authorization.token`: what whoever writes must send. Absent: only where the listener is
     /// this machine's own can anything be written.
     pub token: Option<Secret>,
+    /// How many refused requests are kept, to be explained by their ids; 0: none.
+    pub refusals: usize,
 }
 
 /// `[[routes]]`.

@@ -17,6 +17,7 @@ mod linger;
 mod metadata;
 mod pipeline;
 mod proving;
+mod refusals;
 mod revoking;
 mod route;
 mod snapshot;
@@ -34,13 +35,14 @@ use tokio::runtime::Handle;
 
 pub use certificates::CertificateStatus;
 pub use connection::{Connection, Worker};
-pub use explain::{Explanation, Mark, Outcome, Sent, Step};
+pub use explain::{Explanation, Mark, Outcome, Question, Sent, Step};
 pub use handover::{Handover, Upgrade};
 pub use route::{Admission, Route, Terms};
 pub use snapshot::{BuildError, Snapshot};
 
 use self::context::Context;
 use self::pipeline::serve;
+use self::refusals::Refusals;
 use self::snapshot::Ground;
 use crate::base::time;
 use crate::body::{Body, RequestWatch};
@@ -60,6 +62,7 @@ pub struct Gateway {
     /// Held while a snapshot takes the place of another: nothing that was changed is lost.
     changing: Mutex<()>,
     certificates: ArcSwap<Vec<CertificateStatus>>,
+    refusals: Refusals,
 }
 
 /// A configuration that was not taken up.
@@ -100,6 +103,7 @@ impl Gateway {
             refused: Mutex::new(None),
             changing: Mutex::default(),
             certificates: ArcSwap::default(),
+            refusals: Refusals::default(),
         })
     }
 
@@ -233,7 +237,10 @@ impl Gateway {
             let unfinished = context.sending.take().filter(RequestWatch::is_streaming);
             let mut response = match served {
                 Ok(response) => context.finish(response),
-                Err(rejection) => context.refuse(&rejection, &parts.headers),
+                Err(rejection) => {
+                    self.refusals.keep(&context, &parts, &rejection);
+                    context.refuse(&rejection, &parts.headers)
+                }
             };
             if let Some(unread) = body {
                 linger::keep_open(unread, parts.version);

@@ -2,12 +2,12 @@
 
 use std::process::Stdio;
 
-use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
+use crate::harness::client::{Request, Response};
 use crate::harness::gateway::command;
 use crate::harness::world::{Setup, client};
-use crate::harness::{AuthServer, Backend, Gateway, World};
+use crate::harness::{AuthServer, Backend, Gateway, TestIssuer, World};
 
 /// What the command prints, and its exit code.
 async fn explained(gateway: &Gateway, arguments: &[&str]) -> (i32, String) {
@@ -58,9 +58,14 @@ fn tokens(world: &World) -> [(&'static str, String); 18] {
     ]
 }
 
+/// Each request is sent, asked about at the gateway that runs, and if it was refused asked about by
+/// its id: three answers that never disagree. The command is held against them for each target.
 #[tokio::test]
 async fn it_never_disagrees_with_the_gateway() {
-    let world = World::with(&ROUTES).await;
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        ROUTES.iter().fold(setup.admin("refusals = 1_000"), |setup, route| setup.route(route))
+    })
+    .await;
     let tokens = tokens(&world);
     let requests = [
         ("GET", "/orders/7"),
@@ -75,44 +80,116 @@ async fn it_never_disagrees_with_the_gateway() {
         ("TRACE", "/health"),
         ("GET", "/a/../health"),
     ];
-    let each = requests.iter().flat_map(|request| tokens.iter().map(move |token| (request, token)));
-    let world = &world;
-    let seen = stream::iter(each)
-        .map(|((method, target), (name, token))| async move {
-            let mut request = world.gateway.request(method, target).header("x-caller", "kept");
-            let mut arguments = vec![*method, *target, "-H", "x-caller: kept", "--json"];
+    let gateway = &world.gateway;
+    let mut statuses = std::collections::BTreeSet::new();
+    for (index, (method, target)) in requests.into_iter().enumerate() {
+        for (name, token) in &tokens {
+            let mut request = gateway.request(method, target).header("x-caller", "kept");
+            let mut asked =
+                json!({ "method": method, "url": target, "headers": { "x-caller": "kept" } });
             if !token.is_empty() {
                 request = request.bearer(token);
-                arguments.extend(["--token", token]);
+                asked["token"] = json!(token);
             }
             let answer = request.send().await;
-            let (code, text) = explained(&world.gateway, &arguments).await;
-            let case = format!("{method} {target} with {name}: {text}");
-            let told: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{case}"));
-            let outcome = &told["outcome"];
-            let steps = told["steps"].as_array().unwrap();
-            let refused = steps.iter().filter(|step| step["mark"] == "no").count();
+            let told = gateway.admin_post("/explain", &asked).send().await;
+            let case = format!("{method} {target} with {name}: {}", told.text());
+            assert_eq!(told.status, 200, "{case}");
+            let told = told.json();
+            let refused = agrees(&told, &answer, &case);
             if answer.status == 200 {
-                assert_eq!((code, outcome), (0, &json!("allowed")), "{case}");
-                assert_eq!(refused, 0, "{case}");
                 assert!(told["sent"]["headers"].to_string().contains(r#"["x-caller","kept"]"#));
             } else {
-                assert_eq!(
-                    (code, &outcome["refused"]["status"]),
-                    (1, &json!(answer.status)),
-                    "{case}"
-                );
-                assert!(told["sent"].is_null() && 0 < refused, "{case}");
-                assert_eq!(answer.json()["reason"], told_reason(outcome), "{case}");
+                let id = json!({ "request_id": answer.header("x-request-id") });
+                let kept = gateway.admin_post("/explain", &id).send().await;
+                let case = format!("{method} {target} with {name}, by its id: {}", kept.text());
+                assert_eq!(kept.status, 200, "{case}");
+                assert!(token.len() < 4 || !kept.text().contains(token), "{case}");
+                assert_eq!(agrees(&kept.json(), &answer, &case), refused, "{case}");
             }
-            (answer.status, name)
-        })
-        .buffer_unordered(4)
-        .collect::<Vec<_>>()
-        .await;
-    let statuses = |status: u16| seen.iter().filter(|(one, _)| *one == status).count();
+            if name == &tokens[index].0 {
+                let mut arguments = vec![method, target, "-H", "x-caller: kept", "--json"];
+                if !token.is_empty() {
+                    arguments.extend(["--token", token]);
+                }
+                let (code, text) = explained(gateway, &arguments).await;
+                assert_eq!(code, i32::from(answer.status != 200), "{case}");
+                assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), told, "{case}");
+            }
+            statuses.insert(answer.status);
+        }
+    }
     for status in [200, 400, 401, 403, 404, 405] {
-        assert!(0 < statuses(status), "no case has {status}");
+        assert!(statuses.contains(&status), "no case has {status}");
+    }
+}
+
+/// Holds an explanation against the answer; gives the details of the steps that refuse.
+fn agrees(told: &Value, answer: &Response, case: &str) -> Vec<String> {
+    let steps = told["steps"].as_array().unwrap();
+    let refusing = steps.iter().filter(|step| step["mark"] == "no");
+    let refusing: Vec<String> = refusing.map(|step| step["what"].to_string()).collect();
+    let outcome = &told["outcome"];
+    if answer.status == 200 {
+        assert_eq!((outcome, refusing.len()), (&json!("allowed"), 0), "{case}");
+    } else {
+        assert_eq!(outcome["refused"]["status"], json!(answer.status), "{case}");
+        assert!(told["sent"].is_null() && !refusing.is_empty(), "{case}");
+        assert_eq!(answer.json()["reason"], told_reason(outcome), "{case}");
+    }
+    refusing
+}
+
+#[tokio::test]
+async fn a_refusal_is_explained_by_its_request_id() {
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        ROUTES.iter().fold(setup.admin("refusals = 2"), |setup, route| setup.route(route))
+    })
+    .await;
+    let gateway = &world.gateway;
+    let token = world.issuer.token().scopes("orders:read").claim("sub", "alice").sign();
+    let refused = gateway.request("PUT", "/orders/7").bearer(&token).send().await;
+    let id = refused.header("x-request-id").to_owned();
+    let arguments = ["--request-id", &id, "--admin", gateway.admin_address()];
+    let (code, text) = explained(gateway, &arguments).await;
+    assert_eq!(code, 1, "{text}");
+    for part in ["PUT", "/orders/7", "\"write\"", "orders:write", "refused with 403"] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    assert!(!text.contains(&token), "{text}");
+    // A query may hold a token.
+    let leaked = gateway.get(&format!("/it?access_token={token}")).send().await;
+    let asked = json!({ "request_id": leaked.header("x-request-id") });
+    let told = gateway.admin_post("/explain", &asked).send().await.text();
+    assert!(told.contains("400") && !told.contains(&token), "{told}");
+    // The oldest makes room.
+    gateway.get("/nothing").send().await;
+    let (code, text) = explained(gateway, &arguments).await;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("no refused request with that id is kept"), "{text}");
+    // What was allowed is none.
+    let allowed = gateway.get("/orders/7").bearer(&token).send().await;
+    let asked = json!({ "request_id": allowed.header("x-request-id") });
+    assert_eq!(gateway.admin_post("/explain", &asked).send().await.status, 404);
+}
+
+#[tokio::test]
+async fn nothing_is_kept_unless_configured_and_no_page_may_ask() {
+    let world = World::orders().await;
+    let refused = world.gateway.get("/orders/7").send().await;
+    let asked = json!({ "request_id": refused.header("x-request-id") });
+    let told = world.gateway.admin_post("/explain", &asked).send().await;
+    assert_eq!(told.status, 404, "{}", told.text());
+    assert!(told.text().contains("refusals = 1_000"), "{}", told.text());
+    let admin = world.gateway.admin_address().parse().unwrap();
+    let request = || Request::new(admin, "POST", "/explain").body(asked.to_string());
+    let json = request().header("host", "localhost").header("content-type", "application/json");
+    for (request, status) in [
+        (request().header("host", "localhost").header("content-type", "text/plain"), 415),
+        (json.header("origin", "https://evil.test"), 403),
+        (request().header("host", "evil.test").header("content-type", "application/json"), 403),
+    ] {
+        assert_eq!(request.send().await.status, status);
     }
 }
 

@@ -33,7 +33,10 @@ pub(super) fn admin(top: &mut Table<'_>) -> Result<Option<Admin>, Told> {
                     table.must("token", write, files::secret)
                 })
             });
-            Ok(Admin { address: address?.0, token: token? })
+            let refusals = table.or("refusals", 0, |value| {
+                value.whole(0..=REFUSALS_MAX).map(|number| number as usize)
+            });
+            Ok(Admin { address: address?.0, token: token?, refusals: refusals? })
         })
     })
 }
@@ -171,6 +174,9 @@ fn limits(table: &mut Table<'_>) -> Result<ListenerLimits, Told> {
 
 /// More than a process gets file descriptors for.
 const CONNECTIONS_MAX: u32 = 1_000_000;
+
+/// Some 3 KiB each at most.
+const REFUSALS_MAX: u32 = 100_000;
 
 /// hyper's HTTP/1 buffer has at least so much.
 const HEADER_MAX_LEAST: usize = 8 * 1024;

@@ -5,13 +5,15 @@
 //! nothing logged; tokens are judged, and our own fetched where the route takes one along, as for a
 //! request. No caller's token is exchanged: that happens behind the decision.
 
+mod question;
+mod refused;
 mod step;
 mod token;
 
 use std::sync::Arc;
 
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
-use http::{HeaderName, HeaderValue, Request, StatusCode, request};
+use http::{HeaderName, HeaderValue, Method, Request, StatusCode, request};
 
 use super::context::Context;
 use super::entry::Entry;
@@ -29,6 +31,7 @@ use crate::reject::{InvalidToken, Rejection, Scheme};
 use crate::route::{self, HostPattern, MethodSet, Misfit, NormalHost, NormalPath, RouteKey};
 use crate::verify::Purpose;
 
+pub use question::Question;
 pub use step::{Explanation, Mark, Outcome, Sent, Step};
 
 impl Gateway {
@@ -166,26 +169,12 @@ impl Story<'_> {
             }
             None => self.refused_here("route"),
         }
-        self.nearest(&host, &path, taken);
+        self.steps.extend(nearest(
+            &snapshot.config().routes,
+            (&host, &path, &self.asked.method),
+            taken,
+        ));
         taken.map(|_| ())
-    }
-
-    /// Which other routes come near, and why they do not take the request.
-    fn nearest(&mut self, host: &NormalHost<'_>, path: &NormalPath<'_>, taken: Option<usize>) {
-        let routes = &self.context.snapshot.config().routes;
-        let keys: Vec<RouteKey<'_>> = routes.iter().map(config::Route::key).collect();
-        let asked = (host, path, &self.asked.method);
-        for (index, misfit) in route::nearest(&keys, asked, taken, NEAREST_MAX) {
-            let Some(other) = routes.get(index) else { continue };
-            let why = match misfit {
-                Misfit::LessSpecific => "it would take this, but is less specific",
-                Misfit::Method => "it is for other methods",
-                Misfit::Host => "it is for another host",
-                Misfit::Path(_) => "its path differs",
-            };
-            let key = shown((&other.host, other.path.as_str(), &other.methods));
-            self.step(Mark::Aside, "not", format!("{:?}: {key}: {why}", other.name));
-        }
     }
 
     /// The credential and what is read of it: the token, and whom it speaks for. `None` where the
@@ -296,6 +285,29 @@ fn exchanged_by(route: &Route) -> Option<String> {
     ))
 }
 
+/// Which other routes come near, and why they do not take the request.
+fn nearest(
+    routes: &[config::Route],
+    asked: (&NormalHost<'_>, &NormalPath<'_>, &Method),
+    taken: Option<usize>,
+) -> Vec<Step> {
+    let keys: Vec<RouteKey<'_>> = routes.iter().map(config::Route::key).collect();
+    let near = route::nearest(&keys, asked, taken, NEAREST_MAX).into_iter();
+    near.filter_map(|(index, misfit)| {
+        let other = routes.get(index)?;
+        let why = match misfit {
+            Misfit::LessSpecific => "it would take this, but is less specific",
+            Misfit::Method => "it is for other methods",
+            Misfit::Host => "it is for another host",
+            Misfit::Path(_) => "its path differs",
+        };
+        let key = shown((&other.host, other.path.as_str(), &other.methods));
+        let detail = format!("{:?}: {key}: {why}", other.name);
+        Some(Step { mark: Mark::Aside, what: "not", detail })
+    })
+    .collect()
+}
+
 /// A credential is told by its scheme and the digest of what stands behind it.
 fn told(name: &HeaderName, value: &HeaderValue) -> String {
     let text = String::from_utf8_lossy(value.as_bytes());
@@ -322,7 +334,7 @@ fn shown((host, path, methods): (&HostPattern, &str, &MethodSet)) -> String {
     match methods {
         MethodSet::All => format!("{host}{path}"),
         MethodSet::These(methods) => {
-            let names: Vec<&str> = methods.iter().map(http::Method::as_str).collect();
+            let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
             format!("{} {host}{path}", names.join(","))
         }
     }

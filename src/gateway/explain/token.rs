@@ -43,6 +43,13 @@ fn says_active(token: &VerifiedToken, now: UnixSeconds) -> String {
     format!("{} says that it is active{}", token.issuer, ends.unwrap_or_default())
 }
 
+/// Who vouches for a token that was found good.
+pub(super) fn vouched_for(token: &VerifiedToken, now: UnixSeconds) -> String {
+    let ends = token.validity.until().map(|until| format!(", until {}", moment(until, now)));
+    let kind = if token.kind == TokenKind::Jwt { "a JWT" } else { "an opaque token" };
+    format!("{kind} of {}{}", token.issuer, ends.unwrap_or_default())
+}
+
 fn of_jwt(
     jwt: &JwtReading,
     verified: Option<&VerifiedToken>,
@@ -79,7 +86,7 @@ fn of_jwt(
 }
 
 /// Why, also where a caller is not told that: this is for the operator.
-const fn cause(refusal: &Rejection) -> &'static str {
+pub(super) const fn cause(refusal: &Rejection) -> &'static str {
     match refusal {
         Rejection::TokenInvalid(InvalidToken::Algorithm) => {
             "alg is absent, unknown, not allowed here, or another than that of the key"
@@ -148,7 +155,7 @@ fn said(jwt: &JwtReading, check: Check, now: UnixSeconds) -> String {
 }
 
 /// A moment, and how far it is from now.
-fn moment(at: UnixSeconds, now: UnixSeconds) -> String {
+pub(super) fn moment(at: UnixSeconds, now: UnixSeconds) -> String {
     let distance = match (at.since(now), now.since(at)) {
         (Some(ahead), _) => format!("in {} s", ahead.as_secs()),
         (None, Some(ago)) => format!("{} s ago", ago.as_secs()),

@@ -112,9 +112,15 @@ impl Gateway {
 
     /// A POST of JSON at the admin listener, in the making.
     pub fn admin_post(&self, target: &str, json: &serde_json::Value) -> Request {
-        let admin = self.admin.as_ref().expect("an [admin] table").parse().unwrap();
-        let request = Request::new(admin, "POST", target).header("host", "localhost");
-        request.header("content-type", "application/json").body(json.to_string())
+        let request = Request::new(self.admin_address().parse().unwrap(), "POST", target);
+        let request =
+            request.header("host", "localhost").header("content-type", "application/json");
+        request.body(json.to_string())
+    }
+
+    /// Where the admin listener is.
+    pub fn admin_address(&self) -> &str {
+        self.admin.as_deref().expect("an [admin] table")
     }
 
     /// The sum of a metric over all its series that have these labels.

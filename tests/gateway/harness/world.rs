@@ -8,6 +8,7 @@ pub struct Setup {
     top: String,
     tables: String,
     listener: String,
+    admin: String,
     routes: Vec<String>,
     /// The folder of the configuration: files that it names go here.
     pub folder: Scratch,
@@ -20,6 +21,7 @@ impl Setup {
             top: String::new(),
             tables: String::new(),
             listener: String::new(),
+            admin: String::new(),
             routes: Vec::new(),
             folder: Scratch::new(),
         }
@@ -67,6 +69,13 @@ impl Setup {
         self
     }
 
+    /// Adds text to the admin listener's table.
+    pub fn admin(mut self, text: &str) -> Self {
+        self.admin.push_str(text);
+        self.admin.push('\n');
+        self
+    }
+
     /// Adds a key before all tables.
     pub fn top(mut self, text: &str) -> Self {
         self.top.push_str(text);
@@ -87,8 +96,8 @@ impl Setup {
         let drain = if self.tables.contains("[drain]") { "" } else { "[drain]\ndelay = \"0s\"\n" };
         format!(
             "workers = 1\nrealm = \"test\"\n{}\nroutes = [\n  {routes}\n]\n\n[[listeners]]\naddress = \
-             \"127.0.0.1:0\"\n{}\n[admin]\naddress = \"127.0.0.1:0\"\n\n{drain}\n{}",
-            self.top, self.listener, self.tables
+             \"127.0.0.1:0\"\n{}\n[admin]\naddress = \"127.0.0.1:0\"\n{}\n{drain}\n{}",
+            self.top, self.listener, self.admin, self.tables
         )
     }
 
