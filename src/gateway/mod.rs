@@ -204,13 +204,17 @@ impl Gateway {
     }
 
     /// The authorization servers of which not all is known yet that requests need. One whose tokens
-    /// no route takes only gives tokens to clients of ours: its keys are nobody's concern.
+    /// no route takes only gives tokens to clients of ours: its keys are nobody's concern, and where
+    /// it gives them must be known.
     pub fn unready_servers(&self) -> impl Iterator<Item = String> + use<> {
         let snapshot = self.snapshot();
         let routes = &snapshot.config().routes;
         let is_asked = |index| routes.iter().any(|route| route.servers.contains(&index));
         let servers = snapshot.servers().iter().enumerate();
-        let unready = servers.filter(|(index, server)| !server.is_ready() && is_asked(*index));
+        let unready = servers.filter(|(index, server)| match is_asked(*index) {
+            true => !server.is_ready(),
+            false => server.token_endpoint().is_none(),
+        });
         let names =
             unready.map(|(_, one)| format!("authorization_servers.{}", one.settings().name));
         names.collect::<Vec<_>>().into_iter()
