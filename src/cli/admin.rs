@@ -40,12 +40,13 @@ pub(super) fn post(
         value.set_sensitive(true);
         request.headers_mut().insert(AUTHORIZATION, value);
     }
-    let asked = runtime.block_on(timeout(WITHIN, async {
+    let asked = async {
         match address {
             ListenAddress::Tcp(address) => sent(TcpStream::connect(address).await?, request).await,
             ListenAddress::Unix(path) => sent(UnixStream::connect(path).await?, request).await,
         }
-    }));
+    };
+    let asked = runtime.block_on(async { timeout(WITHIN, asked).await });
     match asked {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => Err(format!("the admin listener at {address}: {error}")),
