@@ -28,6 +28,7 @@ pub struct Metrics {
     own_client: IntCounterVec,
     missing_scopes: IntGaugeVec,
     signature_checks: IntCounterVec,
+    from_the_future: IntCounterVec,
     requests: RequestFamilies,
     connections: ConnectionMetrics,
     upstreams: UpstreamFamilies,
@@ -137,6 +138,9 @@ pub struct ServerMetrics {
     pub keys: IntGauge,
     /// Signature checks done: a cached verdict does none.
     pub signature_checks: IntCounter,
+    /// Tokens taken as good whose `iat` is ahead of our clock by more than the skew: one of the two
+    /// clocks is wrong.
+    pub from_the_future: IntCounter,
 }
 
 impl ServerMetrics {
@@ -216,17 +220,13 @@ impl Metrics {
             "Scopes that a client of the gateway's own asked for and was not granted.",
             &["client"],
         );
-        let signature_checks = counters(
-            &registry,
-            "scopegate_signature_checks_total",
-            "Signatures of JWTs checked.",
-            &["server"],
+        let of_server = |name, help| counters(&registry, name, help, &["server"]);
+        let signature_checks =
+            of_server("scopegate_signature_checks_total", "Signatures of JWTs checked.");
+        let from_the_future = of_server(
+            "scopegate_tokens_from_the_future_total",
+            "Good tokens that say they were issued later than now: a clock is wrong.",
         );
-        let requests = RequestFamilies::new(&registry);
-        let connections = ConnectionMetrics::new(&registry);
-        let upstreams = UpstreamFamilies::new(&registry);
-        let upgrades = UpgradeFamilies::new(&registry);
-        let process = ProcessFamilies::new(&registry);
         Self {
             calls,
             call_seconds,
@@ -235,12 +235,13 @@ impl Metrics {
             own_client,
             missing_scopes,
             signature_checks,
-            requests,
-            connections,
-            upstreams,
-            upgrades,
+            from_the_future,
+            requests: RequestFamilies::new(&registry),
+            connections: ConnectionMetrics::new(&registry),
+            upstreams: UpstreamFamilies::new(&registry),
+            upgrades: UpgradeFamilies::new(&registry),
             certificates: CertificateMetrics::new(&registry),
-            process,
+            process: ProcessFamilies::new(&registry),
             registry,
         }
     }
@@ -263,6 +264,7 @@ impl Metrics {
             lookups: self.lookups.of(name),
             keys: self.keys.with_label_values(&[name]),
             signature_checks: self.signature_checks.with_label_values(&[name]),
+            from_the_future: self.from_the_future.with_label_values(&[name]),
         }
     }
 

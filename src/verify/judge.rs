@@ -14,8 +14,9 @@ use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
 use crate::config::Introspect;
 use crate::oauth::{
-    Algorithm, Audiences, ClientId, HeldScopes, KeptClaims, MacAlgorithm, Principal, RawToken,
-    ScopeSet, SignatureAlgorithm, TokenDigest, TokenKind, TokenTexts, Validity, VerifiedToken,
+    Algorithm, Audiences, Claims, ClientId, HeldScopes, KeptClaims, MacAlgorithm, Principal,
+    RawToken, ScopeSet, SignatureAlgorithm, TokenDigest, TokenKind, TokenTexts, Validity,
+    VerifiedToken,
 };
 use crate::reject::{InvalidToken, Rejection};
 use crate::telemetry::CacheKind;
@@ -144,7 +145,16 @@ impl Server {
             Algorithm::Mac(algorithm) => self.check_mac(jwt, algorithm)?,
         };
         let token = access_token::judge(&jwt.claims, digest, (self.id(), settings), now.unix);
-        Ok((token.map_err(Rejection::TokenInvalid)?, proof))
+        let token = token.map_err(Rejection::TokenInvalid)?;
+        self.note_issue_time(&jwt.claims, now);
+        Ok((token, proof))
+    }
+
+    /// Counts a token that is good but for having been issued in the future.
+    pub(super) fn note_issue_time(&self, claims: &Claims, now: Now) {
+        if access_token::is_from_the_future(claims, self.settings(), now.unix) {
+            self.metrics().from_the_future.inc();
+        }
     }
 
     /// Without a list: whatever the keys allow. A MAC must be listed, and needs the shared secret.
