@@ -100,7 +100,7 @@ async fn the_slots_of_what_vanished_are_used_again_and_addresses_that_stay_keep_
     let upstream = live(settings(vec![http1(closed().await), named("api.test")]));
     let address = |last: u8| SocketAddr::from(([127, 0, 0, last], 9));
     let show = |upstream: &Upstream| {
-        let _ = upstream.pools[0].enter(None, Instant::now(), None);
+        let _ = upstream.pools[0].enter(None, Instant::now(), &RouteTimeouts::default());
         upstream.pools[0].slot_count()
     };
     for round in 0..50_u8 {
