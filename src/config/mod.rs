@@ -289,6 +289,9 @@ impl Route {
 /// `timeout` of a route: in place of what its upstream's `timeouts` say.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct RouteTimeouts {
+    /// How long a request waits for a new connection to each member that it tries, in place of the
+    /// upstream's `connect`.
+    pub connect: Option<Duration>,
     /// From the request's head to the response's head, in place of the upstream's `header`.
     pub header: Option<Duration>,
     /// Between two pieces of a body, either way, in place of the upstream's `idle`.

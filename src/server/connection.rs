@@ -70,7 +70,8 @@ impl Served {
 
     async fn serve<I: Stream>(self, io: I, prefix: Bytes, protocol: Protocol) {
         let Self { gateway, connection, limits, phase } = self;
-        let activity = Arc::new(Activity::default());
+        let stalled = gateway.metrics().connections().streams_stalled();
+        let activity = Arc::new(Activity::counting(stalled));
         let streams = StreamExecutor::new(limits.idle_timeout);
         let streams_phase = (protocol == Protocol::Http2).then(|| phase.clone());
         let door = Arc::new(Door::new(gateway, connection, streams_phase));

@@ -8,7 +8,7 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -24,6 +24,7 @@ pub(super) struct Pace {
     frames: AtomicU64,
     /// The shares of the last frame; zero while the caller waits for us.
     shares: AtomicU32,
+    is_given_up: AtomicBool,
 }
 
 impl Pace {
@@ -37,6 +38,11 @@ impl Pace {
     /// hyper asked for a frame and there was none: it is not the caller who is slow.
     pub(super) fn frame_is_due(&self) {
         self.shares.store(0, Relaxed);
+    }
+
+    /// Whether the stream ends since its caller stood still: asked by the answer when it is dropped.
+    pub(super) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Relaxed)
     }
 
     /// Which frame waits, and in how many shares.
@@ -83,7 +89,9 @@ where
     }
 }
 
-/// Runs a stream, and drops it, which resets it, when its caller takes nothing off for too long.
+/// Runs a stream, and drops it, which resets it, when its caller takes nothing off for too long. The
+/// pace says so then, and the answer counts it as it is dropped: a handle to the number here would be
+/// a clone for each stream.
 ///
 /// The timer is made when a frame has to wait for the first time: most answers never make one.
 async fn paced(future: impl Future<Output = ()>, pace: Arc<Pace>, share_timeout: Duration) {
@@ -103,7 +111,11 @@ async fn paced(future: impl Future<Output = ()>, pace: Arc<Pace>, share_timeout:
             let wait = share_timeout.saturating_mul(shares).min(WAIT_MAX);
             timer.as_mut().reset(Instant::now() + wait);
         }
-        timer.as_mut().poll(context)
+        let expired = timer.as_mut().poll(context);
+        if expired.is_ready() {
+            pace.is_given_up.store(true, Relaxed);
+        }
+        expired
     })
     .await;
 }

@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http::StatusCode;
 use hyper::rt::{Read, ReadBufCursor, Write};
+use prometheus::IntCounter;
 
 use super::connection::Protocol;
 use crate::base::gather::gathered;
@@ -31,9 +32,24 @@ pub(super) struct Activity {
     answer_under_way: AtomicBool,
     /// Over HTTP/1.1, a request's body that went on when its answer came.
     body: Mutex<Option<RequestWatch>>,
+    /// Where streams count that are given up.
+    streams_stalled: Option<IntCounter>,
 }
 
 impl Activity {
+    /// That of a connection whose streams count there when they are given up.
+    pub(super) fn counting(streams_stalled: &IntCounter) -> Self {
+        Self { streams_stalled: Some(streams_stalled.clone()), ..Self::default() }
+    }
+
+    /// A stream's answer was given up, since its caller did not read it.
+    #[cold]
+    pub(super) fn stream_stalled(&self) {
+        if let Some(counter) = &self.streams_stalled {
+            counter.inc();
+        }
+    }
+
     /// A request's head is complete.
     pub(super) fn request_began(&self) {
         self.in_flight.store(self.in_flight.load(Relaxed) + 1, Relaxed);

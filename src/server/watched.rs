@@ -40,14 +40,22 @@ impl Drop for Busy {
 /// A body and the sign that its request is not over.
 pub(super) struct Watched {
     body: Body,
-    _busy: Busy,
+    busy: Busy,
     /// Over HTTP/2, where callers make room for each answer by itself.
     pace: Option<Arc<Pace>>,
 }
 
 impl Watched {
     pub(super) fn new(body: Body, busy: Busy, pace: Option<Arc<Pace>>) -> Self {
-        Self { body, _busy: busy, pace }
+        Self { body, busy, pace }
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        if self.pace.as_ref().is_some_and(|pace| pace.is_given_up()) {
+            self.busy.0.stream_stalled();
+        }
     }
 }
 

@@ -1,4 +1,5 @@
-//! The numbers of callers' connections: how many are open, and what some were ended for.
+//! The numbers of callers' connections: how many are open, and what some, or single streams of them,
+//! were ended for.
 
 use prometheus::{IntCounter, IntGauge, Registry};
 
@@ -10,6 +11,7 @@ pub struct ConnectionMetrics {
     open: IntGauge,
     ended: [IntCounter; ConnectionEnd::ALL.len()],
     at_limit: IntCounter,
+    streams_stalled: IntCounter,
 }
 
 /// Why we ended a connection that its caller might have used on.
@@ -81,10 +83,17 @@ impl ConnectionMetrics {
             "Times that accepting had to wait as limits.connections of a listener were open.",
             &[],
         );
+        let streams_ended = counters(
+            registry,
+            "scopegate_streams_ended_total",
+            "Streams of callers over HTTP/2 that were ended for what they did or left undone.",
+            &["reason"],
+        );
         Self {
             open: open.with_label_values::<&str>(&[]),
             ended: ConnectionEnd::ALL.map(|end| ended.with_label_values(&[end.name()])),
             at_limit: at_limit.with_label_values::<&str>(&[]),
+            streams_stalled: streams_ended.with_label_values(&[ConnectionEnd::Stalled.name()]),
         }
     }
 
@@ -98,6 +107,12 @@ impl ConnectionMetrics {
         if let Some(counter) = self.ended.get(end as usize) {
             counter.inc();
         }
+    }
+
+    /// Streams over HTTP/2 that were given up alone, since their caller did not read the answer. A
+    /// connection counts where it is [ended](Self::ended) with all of them.
+    pub const fn streams_stalled(&self) -> &IntCounter {
+        &self.streams_stalled
     }
 
     /// Counts that the next connection has to wait.

@@ -29,6 +29,7 @@ pub struct Metrics {
     own_client: IntCounterVec,
     missing_scopes: IntGaugeVec,
     signature_checks: IntCounterVec,
+    from_the_future: IntCounterVec,
     requests: RequestFamilies,
     connections: ConnectionMetrics,
     upstreams: UpstreamFamilies,
@@ -145,6 +146,9 @@ pub struct ServerMetrics {
     pub keys: IntGauge,
     /// Signature checks done: a cached verdict does none.
     pub signature_checks: IntCounter,
+    /// Tokens taken as good whose `iat` is ahead of our clock by more than the skew: one of the two
+    /// clocks is wrong.
+    pub from_the_future: IntCounter,
 }
 
 impl ServerMetrics {
@@ -224,11 +228,12 @@ impl Metrics {
             "Scopes that a client of the gateway's own asked for and was not granted.",
             &["client"],
         );
-        let signature_checks = counters(
-            &registry,
-            "scopegate_signature_checks_total",
-            "Signatures of JWTs checked.",
-            &["server"],
+        let of_server = |name, help| counters(&registry, name, help, &["server"]);
+        let signature_checks =
+            of_server("scopegate_signature_checks_total", "Signatures of JWTs checked.");
+        let from_the_future = of_server(
+            "scopegate_tokens_from_the_future_total",
+            "Good tokens that say they were issued later than now: a clock is wrong.",
         );
         Self {
             calls,
@@ -238,6 +243,7 @@ impl Metrics {
             own_client,
             missing_scopes,
             signature_checks,
+            from_the_future,
             requests: RequestFamilies::new(&registry),
             connections: ConnectionMetrics::new(&registry),
             upstreams: UpstreamFamilies::new(&registry),
@@ -267,6 +273,7 @@ impl Metrics {
             lookups: self.lookups.of(name),
             keys: self.keys.with_label_values(&[name]),
             signature_checks: self.signature_checks.with_label_values(&[name]),
+            from_the_future: self.from_the_future.with_label_values(&[name]),
         }
     }
 

@@ -69,7 +69,7 @@ impl Upstream {
         let pool = self.pools.get(worker.get()).ok_or(UpstreamFailure::Busy)?;
         let now = Instant::now();
         let deadline = later(now, timeouts.header.unwrap_or(self.settings.timeouts.header));
-        let exchange = pool.enter(key, now, timeouts.idle)?;
+        let exchange = pool.enter(key, now, &timeouts)?;
         let slot = exchange.slot();
         let (sent, pooled) = match pool.take(slot, now) {
             Some(line) => {

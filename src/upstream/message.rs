@@ -33,6 +33,7 @@ pub(super) fn prepare_http2(
 ) -> Result<(), UpstreamFailure> {
     *request.version_mut() = Version::HTTP_2;
     let host = request.headers_mut().remove(HOST);
+    // hyper hides interim answers over HTTP/2: nobody would hear the 100 that is waited for.
     if !request.body().is_end_stream() {
         request.headers_mut().remove(EXPECT);
     }

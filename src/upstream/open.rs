@@ -25,7 +25,7 @@ struct NotOpened {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Blame {
     Member,
-    /// The request had less time than a connection may take, or waited for another's.
+    /// The request or its route had less time than a connection may take, or waited for another's.
     Nobody,
 }
 
@@ -43,17 +43,17 @@ impl Upstream {
         deadline: Instant,
     ) -> Result<Line, UpstreamFailure> {
         let pool = self.pools.get(worker.get()).ok_or(UpstreamFailure::Busy)?;
+        let connect = exchange.connect();
         let tries = if self.settings.retries.attempts == 0 { 1 } else { TRIES };
         let mut tried = Vec::new();
         loop {
             let slot = exchange.slot();
             let member = pool.member(slot).ok_or(UpstreamFailure::Refused)?;
+            let wait = Wait::of(Instant::now(), self.settings.timeouts.connect, connect, deadline);
             let opening = async {
                 match purpose {
-                    Purpose::Requests => self.open_to(worker, pool, slot, &member, deadline).await,
-                    Purpose::Switch => {
-                        self.open_for_a_switch(worker, pool, &member, deadline).await
-                    }
+                    Purpose::Requests => self.open_to(worker, pool, slot, &member, wait).await,
+                    Purpose::Switch => self.open_for_a_switch(worker, pool, &member, wait).await,
                 }
             };
             let NotOpened { failure, blame } = match Box::pin(opening).await {
@@ -82,19 +82,19 @@ impl Upstream {
         }
     }
 
-    /// Where requests share a connection, one opens it and the others wait for it, all of them for
-    /// no longer than `timeouts.connect`, the wait for a place apart.
+    /// Where requests share a connection, one opens it and the others wait for it, each for no longer
+    /// than its [`Wait`] says, the wait for a place apart. Who gives up while it opens one leaves that
+    /// to the next, which begins anew.
     async fn open_to(
         &self,
         worker: WorkerIndex,
         pool: &Arc<Pool>,
         slot: usize,
         member: &Member,
-        deadline: Instant,
+        mut wait: Wait,
     ) -> Result<Line, NotOpened> {
-        let whole = later(Instant::now(), self.settings.timeouts.connect);
         let by = |blame| move |failure| NotOpened { failure, blame };
-        let until = deadline.min(whole);
+        let until = wait.end();
         let expected = member.target.security.protocol().or_else(|| pool.spoke(slot));
         let opening = match member.opening.get(worker.get()) {
             Some(opening) if expected != Some(Protocol::Http1) => {
@@ -113,9 +113,9 @@ impl Upstream {
             Some((Turn::Take(link), _)) => return Ok(Line::Http1(link)),
             None => return Err(NotOpened::busy()),
         };
-        let whole = whole + waited;
-        let blame = |failure| NotOpened::of(failure, deadline, whole);
-        let deadline = deadline.min(whole);
+        wait.for_a_place(waited);
+        let blame = |failure| wait.not_opened(failure);
+        let deadline = wait.end();
         let connected = connect(&member.target, Purpose::Requests, place, deadline).await;
         let (stream, protocol) = connected.map_err(blame)?;
         match protocol {
@@ -141,18 +141,16 @@ impl Upstream {
         worker: WorkerIndex,
         pool: &Pool,
         member: &Member,
-        deadline: Instant,
+        mut wait: Wait,
     ) -> Result<Line, NotOpened> {
-        let whole = later(Instant::now(), self.settings.timeouts.connect);
-        let (place, waited) = match self.place(worker, pool, NO_SLOT, deadline.min(whole)).await {
+        let (place, waited) = match self.place(worker, pool, NO_SLOT, wait.end()).await {
             Some((Turn::Open(place), waited)) => (place, waited),
             Some((Turn::Take(link), _)) => return Ok(Line::Http1(link)),
             None => return Err(NotOpened::busy()),
         };
-        let whole = whole + waited;
-        let blame = |failure| NotOpened::of(failure, deadline, whole);
-        let opened = connect(&member.target, Purpose::Switch, place, deadline.min(whole)).await;
-        match opened.map_err(blame)? {
+        wait.for_a_place(waited);
+        let opened = connect(&member.target, Purpose::Switch, place, wait.end()).await;
+        match opened.map_err(|failure| wait.not_opened(failure))? {
             (stream, Protocol::Http1) => Ok(Line::Http1(Link::start(stream))),
             // It speaks HTTP/2 alone, or chose what it was not offered.
             (_, Protocol::Http2) => {
@@ -213,11 +211,41 @@ impl NotOpened {
     const fn busy() -> Self {
         Self { failure: UpstreamFailure::Busy, blame: Blame::Nobody }
     }
+}
 
-    /// A connection that failed, with the time that it had and the time that it may take.
-    fn of(failure: UpstreamFailure, deadline: Instant, whole: Instant) -> Self {
-        let is_cut_short = failure == UpstreamFailure::TimedOut && deadline < whole;
-        Self { failure, blame: if is_cut_short { Blame::Nobody } else { Blame::Member } }
+/// How long one request waits for a connection to one member.
+struct Wait {
+    /// When the request has no more time at all.
+    deadline: Instant,
+    /// When its route has it give up, or the upstream does where the route says nothing.
+    own: Instant,
+    /// When a member that is well has opened one.
+    whole: Instant,
+}
+
+impl Wait {
+    /// From now on: `connect` is the upstream's, `of_route` stands in its place.
+    fn of(now: Instant, connect: Duration, of_route: Option<Duration>, deadline: Instant) -> Self {
+        let whole = later(now, connect);
+        let own = of_route.map_or(whole, |connect| later(now, connect));
+        Self { deadline, own, whole }
+    }
+
+    fn end(&self) -> Instant {
+        self.deadline.min(self.own)
+    }
+
+    /// What a place was waited for is no part of opening.
+    fn for_a_place(&mut self, waited: Duration) {
+        self.own += waited;
+        self.whole += waited;
+    }
+
+    /// A connection that failed: one that had less time than the upstream's own says nothing of its
+    /// member, or an impatient route would keep the others from it.
+    fn not_opened(&self, failure: UpstreamFailure) -> NotOpened {
+        let is_cut_short = failure == UpstreamFailure::TimedOut && self.end() < self.whole;
+        NotOpened { failure, blame: if is_cut_short { Blame::Nobody } else { Blame::Member } }
     }
 }
 
@@ -225,3 +253,35 @@ impl NotOpened {
 const NO_SLOT: usize = usize::MAX;
 /// How many members one request tries to reach.
 const TRIES: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_had_less_time_than_the_upstream_gives_blames_nobody() {
+        let ms = Duration::from_millis;
+        #[rustfmt::skip]
+        let cases = [
+            // upstream, route,          whole request, waits, whose fault no connection in time is
+            (ms(200),    None,           ms(900),       200,   Blame::Member),
+            (ms(200),    None,           ms(100),       100,   Blame::Nobody),
+            (ms(200),    Some(ms(50)),   ms(900),        50,   Blame::Nobody),
+            (ms(200),    Some(ms(200)),  ms(900),       200,   Blame::Member),
+            (ms(200),    Some(ms(500)),  ms(900),       500,   Blame::Member),
+            (ms(200),    Some(ms(500)),  ms(300),       300,   Blame::Member),
+            (ms(200),    Some(ms(500)),  ms(100),       100,   Blame::Nobody),
+        ];
+        let now = Instant::now();
+        for (upstream, route, request, waits_ms, blame) in cases {
+            let case = format!("{upstream:?}, {route:?}, {request:?}");
+            let mut wait = Wait::of(now, upstream, route, now + request);
+            assert_eq!(wait.end() - now, ms(waits_ms), "{case}");
+            assert_eq!(wait.not_opened(UpstreamFailure::TimedOut).blame, blame, "{case}");
+            assert_eq!(wait.not_opened(UpstreamFailure::Refused).blame, Blame::Member, "{case}");
+            wait.for_a_place(ms(1));
+            let longer = (waits_ms + 1).min(request.as_millis() as u64);
+            assert_eq!(wait.end() - now, ms(longer), "{case}: a place is waited for apart");
+        }
+    }
+}

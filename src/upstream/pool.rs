@@ -22,7 +22,7 @@ use super::quota::Quota;
 use super::roster::Roster;
 use super::slots::{Slot, Slots};
 use crate::body::Body;
-use crate::config;
+use crate::config::{self, RouteTimeouts};
 use crate::reject::UpstreamFailure;
 
 /// One worker's part of an upstream. Aligned so that no two workers share a cache line.
@@ -74,12 +74,12 @@ impl Pool {
     }
 
     /// Lets a request in and picks its member, by `key` if it has one, unless too many are under
-    /// way. `idle` is how long a body of it may stand still, in place of the upstream's own.
+    /// way. What `timeouts` has takes the place of the upstream's own.
     pub(super) fn enter(
         self: &Arc<Self>,
         key: Option<u64>,
         now: Instant,
-        idle: Option<Duration>,
+        timeouts: &RouteTimeouts,
     ) -> Result<InFlight, UpstreamFailure> {
         let mut state = self.lock();
         let State { slots, in_flight, held, budget, .. } = &mut *state;
@@ -95,8 +95,10 @@ impl Pool {
             slot.in_flight += 1;
         }
         drop(state);
-        let idle = idle.unwrap_or(self.idle);
-        Ok(InFlight { pool: Some(Arc::clone(self)), slot: at, key, started: now, idle })
+        let idle = timeouts.idle.unwrap_or(self.idle);
+        let connect_ms = timeouts.connect.map_or(0, whole_ms);
+        let (pool, slot) = (Some(Arc::clone(self)), at as u32);
+        Ok(InFlight { pool, slot, connect_ms, key, started: now, idle })
     }
 
     /// The member in a slot that a request is under way to.
@@ -301,7 +303,10 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
 pub(super) struct InFlight {
     /// `None` once it is over.
     pool: Option<Arc<Pool>>,
-    slot: usize,
+    /// Half as wide as an index, so that the next one costs no room: every request carries this.
+    slot: u32,
+    /// How long it waits for a new connection, in place of the upstream's own; zero: as that says.
+    connect_ms: u32,
     key: Option<u64>,
     started: Instant,
     idle: Duration,
@@ -310,12 +315,20 @@ pub(super) struct InFlight {
 impl InFlight {
     /// A health check, which counts for nothing.
     pub(super) const fn of_a_check(started: Instant, idle: Duration) -> Self {
-        Self { pool: None, slot: 0, key: None, started, idle }
+        Self { pool: None, slot: 0, connect_ms: 0, key: None, started, idle }
     }
 
     /// Where its member is in the worker's pool, for as long as it is under way.
     pub(super) const fn slot(&self) -> usize {
-        self.slot
+        self.slot as usize
+    }
+
+    /// How long it waits for a new connection, where that is not the upstream's own.
+    pub(super) const fn connect(&self) -> Option<Duration> {
+        match self.connect_ms {
+            0 => None,
+            ms => Some(Duration::from_millis(ms as u64)),
+        }
     }
 
     /// Whether equal requests should go to the same member.
@@ -336,7 +349,7 @@ impl InFlight {
     /// connection cannot be known, so it takes no other request.
     pub(super) fn give_up_shared(&self, sent_at: Instant) {
         if let Some(pool) = &self.pool {
-            pool.give_up_shared(self.slot, sent_at);
+            pool.give_up_shared(self.slot(), sent_at);
         }
     }
 
@@ -344,14 +357,14 @@ impl InFlight {
     pub(super) fn move_to(&mut self, slot: usize) {
         let Some(pool) = &self.pool else { return };
         let mut state = pool.lock();
-        if let Some(before) = state.slots.get_mut(self.slot) {
+        if let Some(before) = state.slots.get_mut(self.slot()) {
             before.in_flight -= 1;
         }
         if let Some(after) = state.slots.get_mut(slot) {
             after.in_flight += 1;
         }
         drop(state);
-        self.slot = slot;
+        self.slot = slot as u32;
     }
 
     /// Is over, and leaves its connection for the next one.
@@ -363,16 +376,16 @@ impl InFlight {
         let Some(pool) = self.pool.take() else { return };
         let mut state = pool.lock();
         state.in_flight -= 1;
-        if let Some(slot) = state.slots.get_mut(self.slot) {
+        if let Some(slot) = state.slots.get_mut(self.slot()) {
             slot.in_flight -= 1;
         }
         pool.quota.give(&mut state.held);
         // Under the lock: whoever has looked for an idle connection before is seen to wait.
         if pool.places.waiting() > 0 {
-            return pool.pass_on(state, self.slot, link);
+            return pool.pass_on(state, self.slot(), link);
         }
         if let Some(link) = link {
-            pool.put(&mut state, self.slot, link);
+            pool.put(&mut state, self.slot(), link);
         }
     }
 }
@@ -381,6 +394,11 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.end(None);
     }
+}
+
+/// In whole milliseconds, at least one; what is longer than 49 days is no bound of a wait.
+fn whole_ms(wait: Duration) -> u32 {
+    u32::try_from(wait.as_millis()).unwrap_or(u32::MAX).max(1)
 }
 
 /// How long a member that refused a connection is passed over by the worker that met it.

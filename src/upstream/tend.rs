@@ -1,5 +1,7 @@
 //! What is done for an upstream while nobody asks: its names are looked up, its members checked.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Weak;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -8,13 +10,14 @@ use futures_util::future::{join, join_all};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Upstream;
-use super::connect::resolve;
+use super::connect;
 use crate::base::random;
 use crate::config::EndpointAddress;
 
 /// Looks after an upstream as long as there is one.
 pub async fn tend(upstream: Weak<Upstream>) {
-    join(look_up(upstream.clone()), check(upstream)).await;
+    let system = |address| async move { connect::resolve(&address).await };
+    join(look_up(upstream.clone(), system), check(upstream)).await;
 }
 
 /// Checks every member again and again.
@@ -29,11 +32,16 @@ async fn check(upstream: Weak<Upstream>) {
 }
 
 /// Looks names up, soon again until one of them has an address (which `/readyz` waits for), and
-/// then every `resolve`.
-async fn look_up(upstream: Weak<Upstream>) {
+/// then every `resolve`. `resolver` says which addresses a name has now.
+pub(super) async fn look_up<F>(
+    upstream: Weak<Upstream>,
+    resolver: impl Fn(EndpointAddress) -> F + Sync,
+) where
+    F: Future<Output = io::Result<Vec<SocketAddr>>> + Send,
+{
     let mut pause = PAUSE;
     while let Some(upstream) = upstream.upgrade() {
-        upstream.look_up().await;
+        upstream.look_up(&resolver).await;
         let every = upstream.settings.resolve;
         let rest = match upstream.addresses_known() {
             true if !upstream.has_names() => return,
@@ -53,14 +61,26 @@ impl Upstream {
     }
 
     /// Looks every name up. Where that fails the last addresses stay.
-    pub(super) async fn look_up(&self) {
+    pub(super) async fn look_up<F>(&self, resolver: &(impl Fn(EndpointAddress) -> F + Sync))
+    where
+        F: Future<Output = io::Result<Vec<SocketAddr>>> + Send,
+    {
         let endpoints = self.settings.endpoints.iter().enumerate();
-        join_all(endpoints.map(|(at, endpoint)| self.look_up_one(at, &endpoint.address))).await;
+        let each =
+            endpoints.map(|(at, endpoint)| self.look_up_one(at, &endpoint.address, resolver));
+        join_all(each).await;
     }
 
-    async fn look_up_one(&self, endpoint: usize, address: &EndpointAddress) {
+    async fn look_up_one<F>(
+        &self,
+        endpoint: usize,
+        address: &EndpointAddress,
+        resolver: &(impl Fn(EndpointAddress) -> F + Sync),
+    ) where
+        F: Future<Output = io::Result<Vec<SocketAddr>>> + Send,
+    {
         if matches!(address, EndpointAddress::Name(..)) {
-            let found = match timeout(LOOK_UP_MAX, resolve(address)).await {
+            let found = match timeout(LOOK_UP_MAX, resolver(address.clone())).await {
                 Ok(Ok(found)) => found,
                 Ok(Err(error)) => {
                     tracing::debug!(upstream = &*self.settings.name, %error, "a name was not found");

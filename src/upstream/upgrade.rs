@@ -82,7 +82,7 @@ impl Upstream {
         let pool = self.pools.get(worker.get()).ok_or(UpstreamFailure::Busy)?;
         let now = Instant::now();
         let deadline = later(now, timeouts.header.unwrap_or(self.settings.timeouts.header));
-        let mut exchange = pool.enter(key, now, timeouts.idle)?;
+        let mut exchange = pool.enter(key, now, &timeouts)?;
         let line = self.open(worker, &mut exchange, Purpose::Switch, deadline).await?;
         let Line::Http1(link) = line else { return Err(UpstreamFailure::Refused) };
         let slot = exchange.slot();

@@ -156,6 +156,17 @@ const fn is_asked_for(bound: &Confirmation, server: &AuthorizationServer) -> boo
         && (bound.certificate.is_none() || server.certificate_bound.is_some())
 }
 
+/// Whether a token says that it was issued later than now. That is no reason to refuse it (RFC 7519
+/// §4.1.6 gives `iat` no such power), and a sign that its server's clock or ours is wrong.
+pub(super) fn is_from_the_future(
+    claims: &Claims,
+    server: &AuthorizationServer,
+    now: UnixSeconds,
+) -> bool {
+    let issued = claims.numeric_date("iat").ok().flatten();
+    issued.is_some_and(|issued| now < issued.minus(server.clock_skew))
+}
+
 /// Holds a token's time against the clock: on each hit of a cache as well as at first.
 ///
 /// # Errors

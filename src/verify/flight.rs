@@ -184,6 +184,7 @@ impl Server {
             None => {
                 let us = (self.id(), server);
                 let token = introspection::judge(&claims, digest, us, settings, now.unix)?;
+                self.note_issue_time(&claims, now);
                 Ok((token, Proof::Settings))
             }
         }

@@ -14,8 +14,8 @@ use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
 use crate::config::Introspect;
 use crate::oauth::{
-    Algorithm, Audiences, ClientId, HeldScopes, KeptClaims, MacAlgorithm, Principal, RawToken,
-    ScopeSet, SignatureAlgorithm, TokenDigest, TokenKind, TokenTexts, Traces, Validity,
+    Algorithm, Audiences, Claims, ClientId, HeldScopes, KeptClaims, MacAlgorithm, Principal,
+    RawToken, ScopeSet, SignatureAlgorithm, TokenDigest, TokenKind, TokenTexts, Traces, Validity,
     VerifiedToken,
 };
 use crate::reject::{InvalidToken, Rejection};
@@ -143,6 +143,7 @@ impl Server {
         if let Some(traces) = token.claims.traces_mut() {
             traces.stand_in_for_jti(jwt.signed);
         }
+        self.note_issue_time(&jwt.claims, now);
         Ok((token, proof))
     }
 
@@ -158,6 +159,13 @@ impl Server {
         match jwt.algorithm {
             Algorithm::Signature(algorithm) => self.check_signature(jwt, algorithm, now).await,
             Algorithm::Mac(algorithm) => self.check_mac(jwt, algorithm),
+        }
+    }
+
+    /// Counts a token that is good but for having been issued in the future.
+    pub(super) fn note_issue_time(&self, claims: &Claims, now: Now) {
+        if access_token::is_from_the_future(claims, self.settings(), now.unix) {
+            self.metrics().from_the_future.inc();
         }
     }
 

@@ -5,6 +5,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
+use std::time::Instant;
 
 use super::harness::Scratch;
 use super::harness::program::Program;
@@ -12,26 +13,46 @@ use super::wire::{address, eventually, head_end};
 
 #[test]
 fn bodies_of_many_gibibytes_pass_at_constant_memory() {
+    let bytes = if is_release() { 10 << 30 } else { 256 << 20 };
+    let endpoint = format!("http://{}", upstream(bytes));
+    passes_at_constant_memory(&endpoint, [WARM_UP_BYTES, bytes], |gateway, bytes| {
+        download(gateway, bytes);
+        upload(gateway, bytes);
+    });
+}
+
+/// Whether it is a release build that is looked at. A debug build is slow, and shows the same with
+/// less.
+pub(super) fn is_release() -> bool {
+    std::env::var_os("SCOPEGATE_RELEASE").is_some()
+}
+
+/// Runs a gateway before that upstream, has `pass` move so many bytes each way, first to warm up,
+/// and looks at the most that was ever resident.
+pub(super) fn passes_at_constant_memory(
+    endpoint: &str,
+    [warm_up, bytes]: [u64; 2],
+    pass: impl Fn(SocketAddr, u64),
+) {
     let _alone = super::alone();
-    // A debug build is slow, and shows the same with less.
-    let (binary, bytes) = match std::env::var_os("SCOPEGATE_RELEASE") {
-        Some(binary) => (binary, 10 << 30),
-        None => (env!("CARGO_BIN_EXE_scopegate").into(), 256 << 20),
-    };
+    let binary = std::env::var_os("SCOPEGATE_RELEASE");
+    let binary = binary.unwrap_or_else(|| env!("CARGO_BIN_EXE_scopegate").into());
     let folder = Scratch::new();
-    let text = CONFIGURATION.replace("{upstream}", &upstream(bytes).to_string());
+    let text = CONFIGURATION.replace("{endpoint}", endpoint);
     let configuration = folder.write("gateway.toml", text);
     let mut gateway = Program::start(
         Command::new(binary).args(["run", "--config"]).arg(configuration).env("NO_COLOR", "1"),
     );
     let address = eventually("the gateway to listen", || address(&gateway.errors().all()));
-    download(address, WARM_UP_BYTES);
-    upload(address, WARM_UP_BYTES);
+    pass(address, warm_up);
     let before = peak_kib(&gateway);
-    download(address, bytes);
-    upload(address, bytes);
-    let grown = peak_kib(&gateway) - before;
-    println!("{bytes} bytes each way: the peak of resident memory grew by {grown} KiB");
+    let began = Instant::now();
+    pass(address, bytes);
+    let (grown, took_s) = (peak_kib(&gateway) - before, began.elapsed().as_secs_f64());
+    println!(
+        "{endpoint}: {bytes} bytes each way in {took_s:.1} s: \
+         the peak of resident memory grew by {grown} KiB"
+    );
     assert!(grown < GROWTH_MAX_KIB, "{grown} KiB");
     gateway.signal("TERM");
     eventually("the gateway to end", || gateway.ended());
@@ -139,7 +160,7 @@ workers = 1
 address = "127.0.0.1:0"
 [authorization_servers]
 [upstreams.api]
-endpoints = ["http://{upstream}"]
+endpoints = ["{endpoint}"]
 [[routes]]
 path = "/{bytes}"
 upstream = "api"

@@ -16,6 +16,7 @@ mod allocations;
 #[allow(dead_code, reason = "each binary has one of its tables")]
 mod bound;
 mod endless;
+mod endless_http2;
 #[allow(unused_imports, reason = "much of it is for the other tests")]
 #[path = "../gateway/harness/mod.rs"]
 mod harness;

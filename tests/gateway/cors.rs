@@ -184,7 +184,11 @@ async fn fetch_an_answer_has_one_set_of_fields_and_varies_by_origin() {
 
 #[tokio::test]
 async fn rfc9449_7_1_refusals_can_be_read_by_an_allowed_page() {
-    let server = Backend::answering(|_| Reply::status(500)).await;
+    let server = Backend::answering(|seen| match &*seen.target {
+        "/token" => Reply::status(401).body(r#"{"error":"invalid_client"}"#),
+        _ => Reply::status(500),
+    })
+    .await;
     let more = endpoints(&server.url(), "");
     let world = World::built(TestIssuer::new(), &more, |setup| {
         let guarded = r#"access = { scopes = ["orders:read"] }"#;
@@ -193,6 +197,7 @@ async fn rfc9449_7_1_refusals_can_be_read_by_an_allowed_page() {
             .upstream("dead", "http://127.0.0.1:1", "")
             .route(&format!(r#"path = "/orders/{{*rest}}", {guarded}, body_max = "10B", {CORS}"#))
             .route(&format!(r#"path = "/dead", {guarded}, upstream = "dead", {CORS}"#))
+            .route(&format!(r#"path = "/keys", {guarded}, accept = ["basic"], {CORS}"#))
     })
     .await;
     let lacking = world.issuer.token().scopes("profile").sign();
@@ -200,6 +205,11 @@ async fn rfc9449_7_1_refusals_can_be_read_by_an_allowed_page() {
     let token = world.token();
     let get = |path: &str| world.gateway.get(path).header("origin", APP);
     let post = || world.gateway.request("POST", "/orders/1").header("origin", APP);
+    // As many wrong pairs as one address may try (RFC 6749 §10.10).
+    for guess in 0..10 {
+        let answer = get("/keys").basic("reports", &format!("guess {guess}")).send().await;
+        assert_eq!(answer.status, 401, "{guess}: {}", answer.text());
+    }
     let cases = [
         (400, get("/orders/1").bearer(&token).bearer(&token)),
         (400, get("/orders/1").bearer(&token).header("connection", "cookie")),
@@ -207,6 +217,7 @@ async fn rfc9449_7_1_refusals_can_be_read_by_an_allowed_page() {
         (401, get("/orders/1").bearer(&expired)),
         (403, get("/orders/1").bearer(&lacking)),
         (413, post().bearer(&token).body("x".repeat(11))),
+        (429, get("/keys").basic("reports", "guess 10")),
         (502, get("/dead").bearer(&token)),
         (503, get("/orders/1").bearer("opaque")),
     ];
@@ -219,7 +230,8 @@ async fn rfc9449_7_1_refusals_can_be_read_by_an_allowed_page() {
         let credential = refusal.json()["reason"] == "credential_several";
         let challenged = credential || matches!(status, 401 | 403);
         assert_eq!(refusal.challenge("Bearer").is_some(), challenged, "{status}");
-        assert_eq!(refusal.header("retry-after").is_empty(), status != 503);
+        let is_temporary = matches!(status, 429 | 503);
+        assert_eq!(refusal.header("retry-after").is_empty(), !is_temporary, "{status}");
     }
     let stranger = world.gateway.get("/orders/1").header("origin", "https://evil.test");
     let stranger = stranger.send().await;

@@ -139,6 +139,13 @@ async fn rfc9113_10_5_streams_whose_window_stays_shut_are_given_up() {
             None => break, // the connection with all of them
         }
     }
+    assert_eq!(given_up, 100, "the connection went before its streams");
+    eventually("the streams", async || {
+        let labels = [("reason", "stalled")];
+        let count = world.gateway.metric("scopegate_streams_ended_total", &labels).await;
+        (count >= 100.0).then(|| assert_eq!(count, 100.0))
+    })
+    .await;
     unharmed(&world, "when they were given up").await;
 }
 

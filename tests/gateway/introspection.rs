@@ -353,6 +353,7 @@ async fn rfc7662_2_2_an_active_answer_is_checked_again() {
         (json!({ "token_type": "bearer" }),                   200),
         (json!({ "exp": null }),                              200),
         (json!({ "iss": null }),                              200),
+        (json!({ "iat": now + 3600 }),                        200),
         (json!({ "aud": "https://x.test" }),                  401),
         (json!({ "aud": null }),                              401),
         (json!({ "iss": "https://x.test" }),                  401),
@@ -373,6 +374,9 @@ async fn rfc7662_2_2_an_active_answer_is_checked_again() {
         assert_eq!(response.status, expected, "{change}: {}", response.text());
         assert_eq!(upstream.count() - before, usize::from(expected == 200), "{change}");
     }
+    let labels = [("server", "main")];
+    let ahead = gateway.metric("scopegate_tokens_from_the_future_total", &labels).await;
+    assert_eq!(ahead, 1.0, "RFC 7519 §4.1.6: accepted, and counted");
 }
 
 #[tokio::test]

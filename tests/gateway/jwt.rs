@@ -341,6 +341,7 @@ async fn rfc7519_4_1_times_are_held_against_the_clock_with_its_skew() {
         ("nbf ahead, within the skew",      "nbf", json!(now + 5),              200),
         ("nbf ahead of the skew",           "nbf", json!(now + 60),             401),
         ("nbf as a string",                 "nbf", json!("1"),                  401),
+        ("iat ahead, within the skew",      "iat", json!(now + 5),              200),
         ("iat ahead has no such power",     "iat", json!(now + 3600),           200),
         ("no jti",                          "jti", Value::Null,                 200),
         ("no sub",                          "sub", Value::Null,                 200),
@@ -349,6 +350,31 @@ async fn rfc7519_4_1_times_are_held_against_the_clock_with_its_skew() {
         let token = world.issuer.token().scopes("orders:read").claim(name, value).sign();
         all_get(&world, status, [(claim.to_owned(), token)]).await;
     }
+}
+
+#[tokio::test]
+async fn rfc7519_4_1_6_a_token_from_the_future_is_accepted_and_counted_once() {
+    let world = world_with(&["ES256"], "clock_skew = \"10s\"").await;
+    let counted = async || {
+        let labels = [("server", "main")];
+        world.gateway.metric("scopegate_tokens_from_the_future_total", &labels).await
+    };
+    let issued = |ahead_s: i64, scopes: &str| {
+        let token = world.issuer.token().scopes(scopes).claim("iat", json!(unix_now() + ahead_s));
+        token.sign()
+    };
+    let ahead = issued(3600, "orders:read");
+    for _ in 0..3 {
+        all_get(&world, 200, [("an hour ahead".to_owned(), ahead.clone())]).await;
+    }
+    assert_eq!(counted().await, 1.0, "when it is judged, and not when a cache knows it");
+    all_get(&world, 200, [("within the skew".to_owned(), issued(5, "orders:read"))]).await;
+    let mut unsigned = issued(3600, "orders:read");
+    unsigned.truncate(unsigned.len() - 4);
+    all_get(&world, 401, [("nobody vouches for its iat".to_owned(), unsigned)]).await;
+    assert_eq!(counted().await, 1.0);
+    all_get(&world, 200, [("another".to_owned(), issued(60, "orders:read"))]).await;
+    assert_eq!(counted().await, 2.0);
 }
 
 #[tokio::test]

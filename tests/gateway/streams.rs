@@ -195,3 +195,100 @@ async fn rfc9110_10_1_1_an_upstream_that_does_not_say_gets_the_body_all_the_same
     asked.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
     read_to(&mut caller, "204 No Content").await;
 }
+
+/// A gateway with an open route and a guarded one to an upstream of that URL.
+async fn before(url: &str) -> (TestIssuer, Gateway) {
+    let issuer = TestIssuer::new();
+    let setup = Setup::new().issuer("main", &issuer, "").upstream("api", url, "");
+    let setup = setup.route(r#"path = "/p", access = "public""#);
+    let guarded = r#"path = "/guarded", access = { scopes = ["a"] }"#;
+    let gateway = setup.route(guarded).start().await;
+    (issuer, gateway)
+}
+
+/// [`ASKING`], for the guarded path.
+fn asking(authorization: &str) -> Vec<u8> {
+    let head = String::from_utf8(ASKING.to_vec()).unwrap().replace("/p", "/guarded");
+    let head = head.replace("host: a", &format!("host: a\r\nauthorization: {authorization}"));
+    head.into_bytes()
+}
+
+#[tokio::test]
+async fn rfc9110_10_1_1_over_http2_the_body_is_taken_once_the_upstream_is_reached() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("h2c://{}", listener.local_addr().unwrap());
+    let (issuer, gateway) = before(&url).await;
+    let token = format!("Bearer {}", issuer.token().scopes("a").sign());
+    let mut refused = TcpStream::connect(gateway.address()).await.unwrap();
+    refused.write_all(&asking("Bearer no.good.token")).await.unwrap();
+    let head = read_to(&mut refused, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 401"), "the token is judged before any 100: {head}");
+
+    let mut caller = TcpStream::connect(gateway.address()).await.unwrap();
+    caller.write_all(&asking(&token)).await.unwrap();
+    let (stream, _) = in_time("a connection", listener.accept()).await.unwrap();
+    let mut upstream = in_time("a handshake", h2::server::handshake(stream)).await.unwrap();
+    let (request, mut answer) = in_time("a request", upstream.accept()).await.unwrap().unwrap();
+    assert_eq!(request.headers().get("expect"), None, "nothing is asked that nobody could hear");
+    assert_eq!(read_to(&mut caller, "\r\n\r\n").await, "HTTP/1.1 100 Continue\r\n\r\n");
+    caller.write_all(b"hello").await.unwrap();
+    let serving = tokio::spawn(async move { while upstream.accept().await.is_some() {} });
+    let mut body = request.into_body();
+    assert_eq!(in_time("the body", body.data()).await.unwrap().unwrap(), "hello");
+    answer.send_response(http::Response::builder().status(204).body(()).unwrap(), true).unwrap();
+    let head = read_to(&mut caller, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 204"), "{head}");
+    serving.abort();
+}
+
+#[tokio::test]
+async fn rfc9110_10_1_1_no_body_is_asked_for_where_no_upstream_is_reached() {
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for scheme in ["http", "h2c"] {
+        let (_issuer, gateway) = before(&format!("{scheme}://{closed}")).await;
+        let mut caller = TcpStream::connect(gateway.address()).await.unwrap();
+        caller.write_all(ASKING).await.unwrap();
+        let head = read_to(&mut caller, "\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 502"), "{scheme}: the first answer is the last: {head}");
+    }
+}
+
+#[tokio::test]
+async fn rfc9110_10_1_1_what_a_caller_over_http2_expects_is_asked_of_the_upstream() {
+    let upstream = Hand { listener: TcpListener::bind("127.0.0.1:0").await.unwrap() };
+    let (issuer, gateway) =
+        before(&format!("http://{}", upstream.listener.local_addr().unwrap())).await;
+    let stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut asking = |token: &str| {
+        let request = http::Request::post("http://api.test/guarded")
+            .version(http::Version::HTTP_2)
+            .header("authorization", format!("Bearer {token}"))
+            .header("expect", "100-continue")
+            .header("content-length", "5");
+        client.send_request(request.body(()).unwrap(), false).unwrap()
+    };
+    let (answer, _unsent) = asking("no.good.token");
+    assert_eq!(in_time("an answer", answer).await.unwrap().status(), 401);
+
+    let token = issuer.token().scopes("a").sign();
+    let (answer, _unsent) = asking(&token);
+    let (head, mut asked) = upstream.asked().await;
+    assert!(head.contains("\r\nexpect: 100-continue\r\n"), "{head}");
+    let refusal = b"HTTP/1.1 413 Content Too Large\r\ncontent-length: 0\r\n\r\n";
+    asked.write_all(refusal).await.unwrap();
+    assert_eq!(in_time("an answer", answer).await.unwrap().status(), 413);
+    let mut sent = Vec::new();
+    in_time("the end", asked.read_to_end(&mut sent)).await.unwrap();
+    assert_eq!(sent, b"", "no body was waited for");
+
+    // Where it is wanted this caller is told nothing, and sends when it has waited for long enough.
+    let (answer, mut body) = asking(&token);
+    let (_, mut asked) = upstream.asked().await;
+    asked.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await.unwrap();
+    body.send_data("hello".into(), true).unwrap();
+    read_to(&mut asked, "hello").await;
+    asked.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+    assert_eq!(in_time("an answer", answer).await.unwrap().status(), 204);
+}

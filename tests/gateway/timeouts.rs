@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -97,18 +98,25 @@ async fn a_route_has_its_own_patience_with_bodies() {
     assert_eq!(in_time("an answer", connection.head()).await.status, 408);
 }
 
-#[tokio::test]
-async fn an_upstream_that_takes_no_connection_is_504_after_connect() {
+/// A listener that nobody gets through to, with those who stand in its queue: once that is full,
+/// whoever knocks gets no answer.
+async fn deaf() -> (TcpListener, Vec<TcpStream>) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
-    // Once its queue is full, nobody answers any more who knocks.
     let mut queue = Vec::new();
     while let Ok(taken) = timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
         queue.push(taken.unwrap());
         assert!(queue.len() < 100, "the queue has no end");
     }
+    (listener, queue)
+}
+
+#[tokio::test]
+async fn an_upstream_that_takes_no_connection_is_504_after_connect() {
+    let (listener, _queue) = deaf().await;
+    let address = listener.local_addr().unwrap();
     let world = World::built(TestIssuer::new(), "", |setup| {
         let times = "timeouts = { connect = \"300ms\", header = \"1h\" }";
         setup
@@ -120,6 +128,54 @@ async fn an_upstream_that_takes_no_connection_is_504_after_connect() {
     assert_eq!((answer.status, &answer.json()["reason"]), (504, &"upstream_timed_out".into()));
     let labels = [("route", "deaf"), ("reason", "upstream_timed_out")];
     assert_eq!(world.gateway.metric("scopegate_refusals_total", &labels).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_route_waits_for_a_connection_in_its_own_time() {
+    let (listener, queue) = deaf().await;
+    let address = listener.local_addr().unwrap();
+    let world = World::built(TestIssuer::new(), "", |setup| {
+        let times = |connect| {
+            format!("timeouts = {{ connect = \"{connect}\", header = \"1h\" }}\nretries.attempts = 0")
+        };
+        let endpoint = format!("http://{address}");
+        let route = |path: &str, upstream: &str, connect: &str| {
+            format!(
+                r#"path = "{path}", access = "public", upstream = "{upstream}", timeout = {{ connect = "{connect}" }}"#
+            )
+        };
+        setup
+            .upstream("slow", &endpoint, &times("1h"))
+            .upstream("quick", &endpoint, &times("1ms"))
+            .route(&route("/impatient", "slow", "300ms"))
+            .route(&route("/patient", "quick", "1h"))
+            .route(r#"path = "/own", access = "public", upstream = "quick""#)
+    })
+    .await;
+    let get = async |path| in_time("an answer", world.gateway.get(path).send()).await;
+    let refused_and_then_well = async {
+        for path in ["/impatient", "/own"] {
+            let answer = get(path).await;
+            let reason = answer.json()["reason"].clone();
+            assert_eq!((answer.status, reason), (504, "upstream_timed_out".into()), "{path}");
+        }
+        // All that while the patient one has been knocking.
+        drop(queue);
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut byte = [0];
+                if stream.read(&mut byte).await.is_ok_and(|count| count == 1) {
+                    stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.unwrap();
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                }
+            });
+        }
+    };
+    tokio::select! {
+        patient = get("/patient") => assert_eq!(patient.status, 204),
+        () = refused_and_then_well => {}
+    }
 }
 
 /// An upstream over HTTP/2 that takes one request, answers with a head and this content if there is

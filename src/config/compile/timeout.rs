@@ -10,12 +10,14 @@ pub(super) fn read(value: Value<'_>) -> Result<RouteTimeouts, Told> {
     match value.form(&[Form::Text, Form::Table]) {
         Some(Form::Table) => value.table(|table| {
             let mut timeout = |key| table.option(key, |value| duration(&value, Zero::Refused));
-            let (header, idle, total) = (timeout("header"), timeout("idle"), timeout("total"));
-            let (header, idle, total) = (header?, idle?, total?);
-            if header.is_none() && idle.is_none() && total.is_none() {
+            let (connect, header) = (timeout("connect"), timeout("header"));
+            let (idle, total) = (timeout("idle"), timeout("total"));
+            let timeouts =
+                RouteTimeouts { connect: connect?, header: header?, idle: idle?, total: total? };
+            if timeouts == RouteTimeouts::default() {
                 return Err(table.spot().wrong("an empty table", WRITE));
             }
-            Ok(RouteTimeouts { header, idle, total })
+            Ok(timeouts)
         }),
         _ => {
             let header = duration(&value, Zero::Refused)?;
@@ -24,5 +26,4 @@ pub(super) fn read(value: Value<'_>) -> Result<RouteTimeouts, Told> {
     }
 }
 
-const WRITE: &str =
-    "write timeout = { header = \"30s\", idle = \"60s\", total = \"5m\" }, or less of it";
+const WRITE: &str = "write timeout = { connect = \"1s\", header = \"30s\", idle = \"60s\", total = \"5m\" }, or less of it";

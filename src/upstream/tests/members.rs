@@ -95,12 +95,99 @@ async fn an_address_that_vanishes_gets_no_new_requests_and_the_last_good_ones_st
     assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "n");
 }
 
+/// Answers each request with its name, and says when a connection has ended.
+async fn telling(name: &'static str) -> (Raw, Arc<AtomicUsize>) {
+    let ended = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ended);
+    let raw = Raw::start(move |mut stream, _| {
+        let count = Arc::clone(&count);
+        async move {
+            while !read_head(&mut stream).await.is_empty() {
+                let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{name}");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    })
+    .await;
+    (raw, ended)
+}
+
+/// Puts the clock forward. It stands still only meanwhile: bytes on a socket take real time.
+async fn after(wait: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(wait).await;
+    tokio::time::resume();
+}
+
+#[tokio::test]
+async fn a_name_is_looked_up_again_and_what_is_found_is_taken_up() {
+    let ((old, old_ended), (new, new_ended)) = (telling("o").await, telling("n").await);
+    // Nothing here is closed for its age.
+    let long = Duration::from_secs(3600);
+    let timeouts = UpstreamTimeouts { connect: long, header: long, idle: long };
+    let settings = config::Upstream { timeouts, ..settings(vec![named("api.test")]) };
+    let every = settings.resolve;
+    let upstream = Arc::new(live(settings));
+    let found = Arc::new(std::sync::Mutex::new(vec![old.address]));
+    let asked = Arc::new(AtomicUsize::new(0));
+    let resolver = {
+        let (found, asked) = (Arc::clone(&found), Arc::clone(&asked));
+        move |address: EndpointAddress| {
+            assert_eq!(address.to_string(), "api.test:9");
+            asked.fetch_add(1, Ordering::Relaxed);
+            let found = found.lock().unwrap().clone();
+            // An empty list stands for a resolver that fails.
+            std::future::ready(
+                Some(found)
+                    .filter(|all| !all.is_empty())
+                    .ok_or_else(|| std::io::Error::from(std::io::ErrorKind::NotFound)),
+            )
+        }
+    };
+    let looking = tokio::spawn(tend::look_up(Arc::downgrade(&upstream), resolver));
+    let looks = |count| {
+        until({
+            let asked = Arc::clone(&asked);
+            move || asked.load(Ordering::Relaxed) == count
+        })
+    };
+    until(|| upstream.addresses_known()).await;
+    assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "o");
+
+    *found.lock().unwrap() = vec![new.address];
+    assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "o", "nobody has looked yet");
+    assert_eq!((asked.load(Ordering::Relaxed), old_ended.load(Ordering::Relaxed)), (1, 0));
+    after(every).await;
+    until(|| upstream.members()[0].address == new.address.to_string()).await;
+    assert_eq!(upstream.members().len(), 1, "the old one is gone");
+    // No request has come since: its connection is closed all the same.
+    after(Duration::from_secs(5)).await;
+    until(|| old_ended.load(Ordering::Relaxed) == 1).await;
+    assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "n");
+
+    found.lock().unwrap().clear();
+    after(every).await;
+    looks(3).await;
+    assert_eq!(text(get(&upstream, "/").await.unwrap()).await, "n", "no answer, no change");
+    *found.lock().unwrap() = vec![old.address, new.address];
+    after(every).await;
+    looks(4).await;
+    until(|| upstream.members().len() == 2).await;
+    assert_eq!((old.connections(), new.connections()), (1, 1));
+    assert_eq!(new_ended.load(Ordering::Relaxed), 0, "who stays keeps its connection");
+
+    drop(upstream);
+    after(every).await;
+    looking.await.expect("it ends with its upstream");
+}
+
 #[tokio::test]
 async fn the_slots_of_what_vanished_are_used_again_and_addresses_that_stay_keep_theirs() {
     let upstream = live(settings(vec![http1(closed().await), named("api.test")]));
     let address = |last: u8| SocketAddr::from(([127, 0, 0, last], 9));
     let show = |upstream: &Upstream| {
-        let _ = upstream.pools[0].enter(None, Instant::now(), None);
+        let _ = upstream.pools[0].enter(None, Instant::now(), &RouteTimeouts::default());
         upstream.pools[0].slot_count()
     };
     for round in 0..50_u8 {

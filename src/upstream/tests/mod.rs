@@ -47,7 +47,7 @@ fn events() -> UpstreamEvents {
 }
 
 async fn looked_up(upstream: &Upstream) -> bool {
-    upstream.look_up().await;
+    upstream.look_up(&|address| async move { connect::resolve(&address).await }).await;
     upstream.addresses_known()
 }
 
