@@ -52,7 +52,7 @@ pub use renew::{Look, RenewError};
 pub use server::{
     AssertionAudience, AssertionKey, AuthorizationServer, Basic, BasicEncoding, BasicScopes,
     Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
-    JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
+    IntrospectionAnswer, JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
 };
 pub use source::Source;
 pub use upgrade::Upgrade;

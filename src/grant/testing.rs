@@ -11,8 +11,8 @@ use super::answer::{self, BearerToken};
 use crate::base::secret::Secret;
 use crate::config::{
     AuthorizationServer, Basic, BasicEncoding, BasicScopes, Caches, Client,
-    ClientAuthenticationMethod, Endpoints, Introspect, Introspection, JwksTimes, KeySource,
-    OnUnavailable, PartialScopes,
+    ClientAuthenticationMethod, Endpoints, Introspect, Introspection, IntrospectionAnswer,
+    JwksTimes, KeySource, OnUnavailable, PartialScopes,
 };
 use crate::oauth::{Audience, Issuer, Plaintext, ScopeSet, ServerId};
 use crate::outbound::testing::{FakeServer, Reply, Seen, client_of, outbound};
@@ -147,6 +147,7 @@ fn introspection() -> Introspection {
         require_audience: false,
         on_unavailable: OnUnavailable::Refuse,
         introspect: Introspect::Opaque,
+        answer: IntrospectionAnswer::Json,
     }
 }
 

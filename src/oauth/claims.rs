@@ -85,6 +85,13 @@ impl Claims {
         }
     }
 
+    /// A member that is an object; `None` for an absent one, and for any other type.
+    pub fn object(&self, name: &str) -> Option<Self> {
+        // Its own members are distinct too: they were read with the whole.
+        let members = self.value(name)?.as_object()?.clone();
+        Some(Self(members.into_iter().collect()))
+    }
+
     /// A NumericDate (RFC 7519 §2): a number, fraction and exponent allowed; the fraction is
     /// dropped, and a date beyond `i64` is the last one there is.
     ///

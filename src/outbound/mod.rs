@@ -68,7 +68,7 @@ impl OutboundClient {
     /// # Errors
     /// When there is no answer. An answer of any status is none.
     pub async fn get(&self, uri: &Uri) -> Result<Answer, OutboundFailure> {
-        self.call(uri, || Ok(Message::default())).await
+        self.call(uri, || Ok(Message { accept: JSON, authorization: None, form: None })).await
     }
 
     /// Posts a form as a client that authenticates (RFC 6749 §3.2, RFC 7662 §2.1).
@@ -76,10 +76,23 @@ impl OutboundClient {
     /// # Errors
     /// When there is no answer. An answer of any status is none.
     pub async fn post(&self, request: FormRequest<'_>) -> Result<Answer, OutboundFailure> {
+        self.post_for(request, JSON).await
+    }
+
+    /// The same, where an answer of another media type is asked for.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub async fn post_for(
+        &self,
+        request: FormRequest<'_>,
+        accept: HeaderValue,
+    ) -> Result<Answer, OutboundFailure> {
         // Made anew for each try: the `jti` of an assertion may be taken only once (RFC 7523 §3).
         self.call(request.endpoint, || {
             let form = form::encode(&request)?;
-            Ok(Message { authorization: form.authorization, form: Some(form.body) })
+            let accept = accept.clone();
+            Ok(Message { accept, authorization: form.authorization, form: Some(form.body) })
         })
         .await
     }
@@ -131,8 +144,8 @@ impl OutboundClient {
 }
 
 /// What one try sends, the address apart.
-#[derive(Default)]
 struct Message {
+    accept: HeaderValue,
     authorization: Option<HeaderValue>,
     form: Option<String>,
 }
@@ -140,7 +153,7 @@ struct Message {
 impl Message {
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, JSON);
+        headers.insert(header::ACCEPT, self.accept.clone());
         if self.form.is_some() {
             headers.insert(header::CONTENT_TYPE, FORM);
         }

@@ -51,6 +51,7 @@ export function createProvider({ issuer, keys, store }) {
         enabled: true,
         allowedPolicy: (ctx, client) => client.clientId !== OUTSIDER,
       },
+      jwtIntrospection: { enabled: true }, // RFC 9701, for whoever asks for it
       resourceIndicators: {
         enabled: true,
         defaultResource: (ctx, client, oneOf) => oneOf ?? DEFAULT_RESOURCE,

@@ -39,6 +39,7 @@ mod framing_h1;
 mod headers;
 mod http2;
 mod introspection;
+mod introspection_jwt;
 mod invariants;
 mod jwt;
 mod keys;
