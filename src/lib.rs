@@ -53,6 +53,7 @@ pub mod outbound;
 // Floor 3: async shells around pure cores.
 pub mod verify;
 pub mod grant;
+pub mod signer;
 pub mod upstream;
 // Floor 4: the pipeline.
 pub mod gateway;

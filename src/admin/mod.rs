@@ -63,6 +63,8 @@ fn read_caches(gateway: &Gateway) {
     metrics.cache_entries("negative", caches.negative.entries);
     metrics.cache_entries("basic", issued);
     metrics.cache_entries("basic_negative", refused);
+    let signed = snapshot.signers().iter().map(|signer| signer.entries()).sum();
+    metrics.cache_entries("signed", signed);
 }
 
 fn read_members(gateway: &Gateway) {

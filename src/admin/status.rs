@@ -6,6 +6,7 @@ use crate::base::time::UnixSeconds;
 use crate::gateway::{CertificateStatus, Gateway};
 use crate::grant::ClientStatus;
 use crate::policy::Access;
+use crate::signer::SignerStatus;
 use crate::verify::{CachesStatus, ServerStatus};
 
 /// The whole page.
@@ -21,6 +22,7 @@ pub(super) struct Status {
     routes: Vec<RouteStatus>,
     authorization_servers: Vec<ServerStatus>,
     clients: Vec<ClientStatus>,
+    signers: Vec<SignerStatus>,
     upstreams: Vec<UpstreamStatus>,
     caches: CachesStatus,
 }
@@ -118,6 +120,7 @@ impl Status {
             certificates: gateway.certificates().iter().map(CertificatesStatus::of).collect(),
             authorization_servers: snapshot.servers().iter().map(|one| one.status()).collect(),
             clients: snapshot.clients().iter().map(|client| client.status()).collect(),
+            signers: snapshot.signers().iter().map(|signer| signer.status()).collect(),
             upstreams: snapshot.upstreams().map(|upstream| UpstreamStatus::of(upstream)).collect(),
             caches: snapshot.caches().status(),
         }

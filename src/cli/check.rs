@@ -47,7 +47,7 @@ fn reaches_all(config: &Config) -> bool {
 }
 
 fn summary(config: &Config, warnings: usize) -> String {
-    let parts = [
+    let mut parts = vec![
         counted(config.routes.len(), "route"),
         counted(config.listeners.len(), "listener"),
         counted(config.servers.len(), "authorization server"),
@@ -55,6 +55,9 @@ fn summary(config: &Config, warnings: usize) -> String {
         counted(config.upstreams.len(), "upstream"),
         counted(warnings, "warning"),
     ];
+    if !config.signers.is_empty() {
+        parts.insert(parts.len() - 1, counted(config.signers.len(), "signer"));
+    }
     format!("ok: {}", parts.join(", "))
 }
 

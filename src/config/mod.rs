@@ -16,6 +16,7 @@ mod problem;
 mod reader;
 mod renew;
 mod server;
+mod signer;
 mod source;
 mod table;
 pub mod tls;
@@ -54,6 +55,7 @@ pub use server::{
     Client, ClientAuthentication, ClientAuthenticationMethod, Endpoints, Introspect, Introspection,
     IntrospectionAnswer, JwksTimes, KeySource, OnUnavailable, Outbound, PartialScopes,
 };
+pub use signer::{JwksPlace, Signer, SignerKeys};
 pub use source::Source;
 pub use upgrade::Upgrade;
 pub use upstream::{
@@ -74,6 +76,8 @@ pub struct Config {
     pub servers: Vec<AuthorizationServer>,
     /// Every client of the gateway's own, in the order of their names.
     pub clients: Vec<Client>,
+    /// Every signer, in the order of their names.
+    pub signers: Vec<Signer>,
     /// Every upstream, in the order of their names.
     pub upstreams: Vec<Upstream>,
     /// `[resources.NAME]`.
@@ -280,6 +284,8 @@ pub enum Forward {
     None,
     /// The token of a client of ours: index into [`Config::clients`].
     Client(usize),
+    /// A JWT of ours that says who is asking: index into [`Config::signers`].
+    Signed(usize),
 }
 
 /// `[log]`.
@@ -311,6 +317,8 @@ pub struct Caches {
     pub negative: u64,
     /// Tokens obtained for callers' keys and secrets, good and bad each; default 10,000.
     pub basic: u64,
+    /// JWTs of ours that are used again, for each signer; default 10,000.
+    pub signed: u64,
 }
 
 /// `[drain]`.

@@ -10,12 +10,14 @@ use hyper::body::Incoming;
 use super::context::{Context, REQUEST_ID};
 use super::entry::Entry;
 use super::route::{Forwarding, Route, Terms};
+use crate::base::time::Now;
 use crate::body::{Body, RequestFault, RequestLimits};
 use crate::grant::{OwnClient, OwnToken};
 use crate::headers;
 use crate::policy::Permit;
 use crate::reject::{AnswerForm, Bound, MalformedRequest, Rejection, UpstreamFailure};
 use crate::route::{NormalPath, PrefixRewrite};
+use crate::signer::Holder;
 
 /// What of a request changes before it goes on.
 #[derive(Debug)]
@@ -113,7 +115,7 @@ impl Departure<'_> {
         }
         connection.worker.pseudonym().sign(&mut headers, parts.version);
         headers.insert(REQUEST_ID, context.request_id.clone());
-        self.authorization(&mut headers);
+        self.authorization(&mut headers, context.now)?;
         if let Some((token, principal)) = self.permit.holder() {
             self.route.edits.apply_identity(&mut headers, token, principal)?;
         }
@@ -129,7 +131,7 @@ impl Departure<'_> {
         Ok(request)
     }
 
-    fn authorization(&self, headers: &mut HeaderMap) {
+    fn authorization(&self, headers: &mut HeaderMap, now: Now) -> Result<(), Rejection> {
         match &self.route.forward {
             Forwarding::Token => {
                 if let Some(exchanged) = &self.exchanged {
@@ -143,7 +145,17 @@ impl Departure<'_> {
                     headers.insert(AUTHORIZATION, own.authorization().clone());
                 }
             }
+            Forwarding::Signed(signer) => {
+                headers.remove(AUTHORIZATION);
+                headers.remove(DPOP);
+                if let Some((token, principal)) = self.permit.holder() {
+                    let ends = self.route.end_of(token);
+                    let field = signer.field(Holder { token, principal, ends }, now)?;
+                    headers.insert(signer.settings().header_name(), field);
+                }
+            }
         }
+        Ok(())
     }
 }
 

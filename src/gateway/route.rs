@@ -18,6 +18,7 @@ use crate::oauth::{Audience, Principal, RawToken, ScopeSet, VerifiedToken};
 use crate::policy::{self, Access, Permit, Requirement};
 use crate::reject::{InvalidToken, Rejection, UpstreamFailure};
 use crate::route::PrefixRewrite;
+use crate::signer::Signer;
 use crate::telemetry::RouteMetrics;
 use crate::verify::{Recall, Server, Verifier};
 
@@ -59,6 +60,8 @@ pub(super) enum Forwarding {
     Nothing,
     /// The token of a client of ours.
     Client(Arc<OwnClient>),
+    /// A JWT of ours that says who is asking, in the signer's own header.
+    Signed(Arc<Signer>),
 }
 
 /// A request that may go on.
@@ -115,6 +118,9 @@ impl Terms {
             // A client that is not there cannot be reached by a configuration that compiles.
             Forward::Client(index) => {
                 snapshot.client(index).map_or(Forwarding::Nothing, Forwarding::Client)
+            }
+            Forward::Signed(index) => {
+                snapshot.signer(index).map_or(Forwarding::Nothing, Forwarding::Signed)
             }
         };
         Self {
@@ -257,7 +263,7 @@ impl Forwarding {
         now: Now,
     ) -> Result<Option<(&Arc<OwnClient>, Arc<OwnToken>)>, Rejection> {
         match self {
-            Self::Token | Self::Nothing => Ok(None),
+            Self::Token | Self::Nothing | Self::Signed(_) => Ok(None),
             Self::Client(client) => {
                 let token = match client.held(now) {
                     Some(token) => token,

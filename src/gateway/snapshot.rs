@@ -20,6 +20,7 @@ use crate::oauth::ServerId;
 use crate::outbound::OutboundError;
 use crate::reject::{Realm, Rejection};
 use crate::route::{Miss, RouteKey, Table};
+use crate::signer::Signer;
 use crate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
 use crate::upstream::{self, Upstream, UpstreamError};
 use crate::verify::{Server, Shared, TokenCaches};
@@ -38,6 +39,7 @@ pub struct Snapshot {
     servers: Vec<Arc<Server>>,
     exchanges: Vec<Arc<BasicExchange>>,
     clients: Vec<Arc<OwnClient>>,
+    signers: Vec<Arc<Signer>>,
     upstreams: Vec<CountedUpstream>,
 }
 
@@ -51,6 +53,8 @@ pub enum BuildError {
     Outbound(Box<str>, OutboundError),
     /// An upstream's TLS settings do not work.
     Upstream(Box<str>, UpstreamError),
+    /// No key can be made for a signer.
+    Signer(Box<str>),
     /// Two routes tie, by their indexes in the configuration.
     Conflict(usize, usize),
 }
@@ -62,6 +66,7 @@ impl std::fmt::Display for BuildError {
                 write!(formatter, "authorization_servers.{server}: {error}")
             }
             Self::Upstream(upstream, error) => write!(formatter, "upstreams.{upstream}: {error}"),
+            Self::Signer(signer) => write!(formatter, "signers.{signer}: no key can be made"),
             Self::Conflict(first, second) => write!(formatter, "routes {first} and {second} tie"),
         }
     }
@@ -96,6 +101,8 @@ impl Snapshot {
         config: Config,
         before: Option<&Self>,
     ) -> Result<Self, BuildError> {
+        // Its keys have to outlive whatever else changes: others hold their public halves.
+        let signers = signers(ground, &config, before)?;
         // Other bounds are other caches, and servers keep the caches that they began with.
         let before = before.filter(|before| before.config.caches == config.caches);
         let shared = before.map_or_else(
@@ -115,13 +122,14 @@ impl Snapshot {
         let mut snapshot = Self {
             table,
             routes: Box::default(),
-            sanitizer: Sanitizer::new(identity_header_names(&config.routes)),
+            sanitizer: Sanitizer::new(identity_header_names(&config)),
             realm,
-            metadata: Metadata::of(&config),
+            metadata: Metadata::of(&config, &signers),
             unrouted: ground.metrics.route(UNROUTED),
             servers,
             exchanges,
             clients,
+            signers,
             upstreams,
             shared,
             config,
@@ -161,6 +169,11 @@ impl Snapshot {
     /// The gateway's own clients, in the order of the configuration.
     pub fn clients(&self) -> &[Arc<OwnClient>] {
         &self.clients
+    }
+
+    /// Its signers, in the order of the configuration.
+    pub fn signers(&self) -> &[Arc<Signer>] {
+        &self.signers
     }
 
     /// Its upstreams, in the order of the configuration.
@@ -206,6 +219,10 @@ impl Snapshot {
 
     pub(super) fn client(&self, index: usize) -> Option<Arc<OwnClient>> {
         self.clients.get(index).map(Arc::clone)
+    }
+
+    pub(super) fn signer(&self, index: usize) -> Option<Arc<Signer>> {
+        self.signers.get(index).map(Arc::clone)
     }
 
     pub(super) fn upstream(&self, index: usize) -> Option<CountedUpstream> {
@@ -351,9 +368,30 @@ fn table(routes: &[config::Route]) -> Result<Table, BuildError> {
     })
 }
 
-/// The header names that any route sets from claims: taken from callers on every route.
-fn identity_header_names(routes: &[config::Route]) -> Vec<HeaderName> {
-    routes.iter().flat_map(|route| route.edits.identity_names().cloned()).collect()
+/// The header names that any route sets from claims, and those that carry JWTs of ours: taken from
+/// callers on every route.
+fn identity_header_names(config: &Config) -> Vec<HeaderName> {
+    let of_routes = config.routes.iter().flat_map(|route| route.edits.identity_names().cloned());
+    of_routes.chain(config.signers.iter().filter_map(|signer| signer.header.clone())).collect()
+}
+
+fn signers(
+    ground: &Ground,
+    config: &Config,
+    before: Option<&Snapshot>,
+) -> Result<Vec<Arc<Signer>>, BuildError> {
+    let bound = config.caches.signed;
+    let signer = |settings: &config::Signer| {
+        let named = |signer: &&Arc<Signer>| signer.settings().name == settings.name;
+        let before = before.and_then(|before| before.signers.iter().find(named));
+        if let Some(same) = before.filter(|before| before.is_of(settings, bound)) {
+            return Ok(Arc::clone(same));
+        }
+        let ground = (&*ground.metrics, &ground.control);
+        Signer::start(settings.clone(), bound, before.map(|before| &**before), ground)
+            .ok_or_else(|| BuildError::Signer(settings.name.clone()))
+    };
+    config.signers.iter().map(signer).collect()
 }
 
 /// With so many of the terms before them a route's are compared: enough for those that are written

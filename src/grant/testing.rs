@@ -90,7 +90,7 @@ impl Fixture {
         authorization_server: FakeServer,
         change: impl FnOnce(&FakeServer, AuthorizationServer) -> AuthorizationServer,
     ) -> Self {
-        let caches = Caches { tokens: 100, negative: 100, basic: 100 };
+        let caches = Caches { tokens: 100, negative: 100, basic: 100, signed: 100 };
         let shared = Shared {
             runtime: tokio::runtime::Handle::current(),
             metrics: Arc::new(Metrics::new()),

@@ -13,6 +13,7 @@ use super::connections::ConnectionMetrics;
 use super::families::{BOUNDS, Counters, Family, Members};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
+use super::signatures::SignatureFamilies;
 use super::upgrades::{UpgradeFamilies, UpgradeMetrics};
 use super::upstreams::{UpstreamEvents, UpstreamFamilies};
 use crate::base::per_thread::PerThread;
@@ -27,7 +28,7 @@ pub struct Metrics {
     keys: IntGaugeVec,
     own_client: IntCounterVec,
     missing_scopes: IntGaugeVec,
-    signature_checks: IntCounterVec,
+    signatures: SignatureFamilies,
     requests: RequestFamilies,
     connections: ConnectionMetrics,
     upstreams: UpstreamFamilies,
@@ -216,12 +217,7 @@ impl Metrics {
             "Scopes that a client of the gateway's own asked for and was not granted.",
             &["client"],
         );
-        let signature_checks = counters(
-            &registry,
-            "scopegate_signature_checks_total",
-            "Signatures of JWTs checked.",
-            &["server"],
-        );
+        let signatures = SignatureFamilies::new(&registry);
         let requests = RequestFamilies::new(&registry);
         let connections = ConnectionMetrics::new(&registry);
         let upstreams = UpstreamFamilies::new(&registry);
@@ -234,7 +230,7 @@ impl Metrics {
             keys,
             own_client,
             missing_scopes,
-            signature_checks,
+            signatures,
             requests,
             connections,
             upstreams,
@@ -262,8 +258,13 @@ impl Metrics {
                 .map(|endpoint| self.call_seconds.with_label_values(&[name, endpoint.name()])),
             lookups: self.lookups.of(name),
             keys: self.keys.with_label_values(&[name]),
-            signature_checks: self.signature_checks.with_label_values(&[name]),
+            signature_checks: self.signatures.checks(name),
         }
+    }
+
+    /// Counts what the signer of that name signs.
+    pub fn signatures(&self, signer: &str) -> IntCounter {
+        self.signatures.made(signer)
     }
 
     /// The numbers about the route of that name.

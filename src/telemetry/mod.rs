@@ -10,6 +10,7 @@ pub mod log;
 pub mod metrics;
 mod process;
 pub mod requests;
+mod signatures;
 mod stamp;
 #[cfg(test)]
 mod testing;

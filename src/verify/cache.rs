@@ -255,7 +255,12 @@ pub(super) mod tests {
     };
 
     fn caches(bound: u64) -> TokenCaches {
-        TokenCaches::new(&config::Caches { tokens: bound, negative: bound, basic: bound })
+        TokenCaches::new(&config::Caches {
+            tokens: bound,
+            negative: bound,
+            basic: bound,
+            signed: bound,
+        })
     }
 
     pub(in crate::verify) fn key(token: &str) -> CacheKey {

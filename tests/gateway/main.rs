@@ -59,6 +59,7 @@ mod resource_metadata;
 mod route_headers;
 mod scopes_and_claims;
 mod shipped;
+mod signed_identity;
 mod step_up;
 mod streams;
 mod timeouts;

@@ -16,6 +16,7 @@ mod resource;
 mod rewrite;
 mod route;
 mod server;
+mod signer;
 mod timeout;
 mod top;
 mod upgrade;
@@ -38,9 +39,11 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let upstreams = Tables::read(top, "upstreams", upstream::read);
     let clients = Tables::read(top, "clients", |name, value| client::read(name, value, &servers));
     let resources = Tables::read(top, "resources", resource::read);
+    let signers = Tables::read(top, "signers", signer::read);
     #[rustfmt::skip]
     let tables = Names {
         servers: &servers, clients: &clients, upstreams: &upstreams, resources: &resources,
+        signers: &signers,
     };
     let routes = route::all(top, &tables);
     let listeners = listener::all(top);
@@ -52,11 +55,15 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let certificate_refresh = top::certificate_refresh(top);
     let realm = top::realm(top);
     let checked = check::together(&servers, &clients, &routes, &listeners);
+    let found: Vec<_> = routes.iter().flatten().flatten().collect();
+    let signed = signer::check(&signers, &resources, &found);
     let addresses = resource::check_addresses(&resources);
     let (servers, upstreams, clients) =
         (servers.into_all(), upstreams.into_all(), clients.into_all());
     checked?;
     addresses?;
+    signed?;
+    let signers: Vec<_> = signers.into_all()?.into_iter().map(|one| one.settings).collect();
     let resources = resources.into_all()?.into_iter().map(|one| one.settings).collect();
     let routes: Vec<_> =
         routes?.into_iter().map(|route| route?.into_route()).collect::<Result<_, _>>()?;
@@ -64,8 +71,13 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     Ok(Config {
         listeners,
         admin: admin?,
-        servers: check::with_kept_claims(servers?.into_iter().map(|one| one.settings), &routes),
+        servers: check::with_kept_claims(
+            servers?.into_iter().map(|one| one.settings),
+            &routes,
+            &signers,
+        ),
         clients: clients?.into_iter().map(|one| one.settings).collect(),
+        signers,
         upstreams: upstreams?,
         resources,
         routes,
@@ -85,6 +97,7 @@ struct Names<'a, 'c> {
     clients: &'a Tables<client::Client<'c>>,
     upstreams: &'a Tables<Upstream>,
     resources: &'a Tables<resource::Draft<'c>>,
+    signers: &'a Tables<signer::Draft<'c>>,
 }
 
 /// `[kind.NAME]` for all names, in their order. One with a mistake keeps its place, so that who

@@ -92,7 +92,7 @@ fn rest<'c>(
     let name = table.option("name", name);
     let write = "write upstream = \"NAME\" of an [upstreams.NAME]";
     let upstream = table.must("upstream", write, |value| names.upstreams.find(&value));
-    let forward = table.or("forward", Forward::Token, |value| forward(value, names));
+    let forward = table.or("forward", Forward::Token, |value| forward(value, guard, names));
     let rewrite = table.option("rewrite", |value| rewrite::read(value, path));
     let identity = table.or("identity_headers", Vec::new(), |value| {
         guard::refuse_if_public(guard, value.spot())?;
@@ -215,9 +215,18 @@ fn label(methods: &MethodSet, host: &str, path: &str) -> Box<str> {
     format!("{methods}{host}{path}").chars().take(ROUTE_NAME_MAX_BYTES).collect::<String>().into()
 }
 
-fn forward(value: Value<'_>, names: &Names<'_, '_>) -> Result<Forward, Told> {
+fn forward(
+    value: Value<'_>,
+    guard: &Result<Guard, Told>,
+    names: &Names<'_, '_>,
+) -> Result<Forward, Told> {
     match value.form(&[Form::Text, Form::Table]) {
         Some(Form::Table) => value.table(|table| {
+            if let Some(signer) = table.take("signed") {
+                // On a public route nobody is known whom it could speak of.
+                guard::refuse_if_public(guard, signer.spot())?;
+                return names.signers.find(&signer).map(Forward::Signed);
+            }
             let write = "write forward = { client = \"NAME\" } of a [clients.NAME]";
             table.must("client", write, |value| names.clients.find(&value)).map(Forward::Client)
         }),

@@ -31,7 +31,8 @@ pub(super) fn caches(table: &mut Table<'_>) -> Result<Caches, Told> {
     let tokens = entries("tokens", 100_000);
     let negative = entries("negative", 10_000);
     let basic = entries("basic", 10_000);
-    Ok(Caches { tokens: tokens?, negative: negative?, basic: basic? })
+    let signed = entries("signed", 10_000);
+    Ok(Caches { tokens: tokens?, negative: negative?, basic: basic?, signed: signed? })
 }
 
 pub(super) fn drain(table: &mut Table<'_>) -> Result<Drain, Told> {

@@ -94,7 +94,10 @@ fn what_is_written_is_what_is_meant() {
         .replace("[[listeners]]", "[caches]\ntokens = 5\n[drain]\ndelay = \"0\"\n[[listeners]]");
     let Loaded { config, warnings } = folder.parse(&text).unwrap();
     assert!(warnings.is_empty());
-    assert_eq!(config.caches, Caches { tokens: 5, negative: 10_000, basic: 10_000 });
+    assert_eq!(
+        config.caches,
+        Caches { tokens: 5, negative: 10_000, basic: 10_000, signed: 10_000 }
+    );
     assert_eq!((config.drain.delay, config.drain.timeout.as_secs()), (Duration::ZERO, 30));
     let [route] = &config.routes[..] else { panic!("one route") };
     assert_eq!((route.forward, &*route.name), (Forward::Client(0), "/orders"));

@@ -15,6 +15,7 @@ use http::{HeaderName, HeaderValue, Request, StatusCode, request};
 use super::context::Context;
 use super::entry::Entry;
 use super::pipeline::{Decision, decide};
+use super::route::Forwarding;
 use super::snapshot::Snapshot;
 use super::{Connection, Gateway, Route};
 use crate::base::time;
@@ -144,7 +145,11 @@ impl Story<'_> {
                 self.step(Mark::Yes, "route", format!("{:?}: {}", settings.name, shown(key)));
             }
             None if matches!(self.decided, Ok(Decided::Answer(_))) => {
-                self.step(Mark::Yes, "answer", "the metadata of a resource (RFC 9728), to anybody");
+                let what = match self.context.served_as {
+                    "key_set" => "the key set of a signer, to anybody",
+                    _ => "the metadata of a resource (RFC 9728), to anybody",
+                };
+                self.step(Mark::Yes, "answer", what);
                 return None;
             }
             None => self.refused_here("route"),
@@ -220,11 +225,19 @@ impl Story<'_> {
         let route = self.context.route().map(|route| &***route);
         let upstream = route.and_then(|terms| Some(terms.upstream.as_ref()?.0.settings()));
         let headers = request.headers().iter();
+        let signer = route.and_then(|terms| match &terms.forward {
+            Forwarding::Signed(signer) => Some(signer),
+            Forwarding::Token | Forwarding::Nothing | Forwarding::Client(_) => None,
+        });
+        let tell = |name: &HeaderName, value: &HeaderValue| {
+            let signed = signer.and_then(|signer| signer.told(name, value));
+            signed.unwrap_or_else(|| told(name, value))
+        };
         Sent {
             upstream: upstream.map(|settings| settings.name.to_string()).unwrap_or_default(),
             method: request.method().to_string(),
             target: request.uri().to_string(),
-            headers: headers.map(|(name, value)| (name.to_string(), told(name, value))).collect(),
+            headers: headers.map(|(name, value)| (name.to_string(), tell(name, value))).collect(),
         }
     }
 }
