@@ -56,6 +56,7 @@ pub mod outbound;
 pub mod revocation;
 pub mod verify;
 pub mod grant;
+pub mod signer;
 pub mod upstream;
 // Floor 4: the pipeline.
 pub mod gateway;

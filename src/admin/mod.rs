@@ -103,6 +103,8 @@ fn read_caches(gateway: &Gateway) {
     let (exchanged, refused) = snapshot.exchanged_entries();
     metrics.cache_entries("exchanged", exchanged);
     metrics.cache_entries("exchanged_negative", refused);
+    let signed = snapshot.signers().iter().map(|signer| signer.entries()).sum();
+    metrics.cache_entries("signed", signed);
 }
 
 fn read_members(gateway: &Gateway) {

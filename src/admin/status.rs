@@ -9,6 +9,7 @@ use crate::gateway::{CertificateStatus, Gateway};
 use crate::grant::ClientStatus;
 use crate::policy::{Access, Requirement};
 use crate::revocation::RevocationStatus;
+use crate::signer::SignerStatus;
 use crate::verify::{CachesStatus, ServerStatus};
 
 /// The whole page.
@@ -24,6 +25,7 @@ pub(super) struct Status {
     routes: Vec<RouteStatus>,
     authorization_servers: Vec<ServerStatus>,
     clients: Vec<ClientStatus>,
+    signers: Vec<SignerStatus>,
     upstreams: Vec<UpstreamStatus>,
     caches: CachesStatus,
     /// The revocation list, where there is one.
@@ -123,6 +125,7 @@ impl Status {
             certificates: gateway.certificates().iter().map(CertificatesStatus::of).collect(),
             authorization_servers: snapshot.servers().iter().map(|one| one.status()).collect(),
             clients: snapshot.clients().iter().map(|client| client.status()).collect(),
+            signers: snapshot.signers().iter().map(|signer| signer.status()).collect(),
             upstreams: snapshot.upstreams().map(|upstream| UpstreamStatus::of(upstream)).collect(),
             caches: snapshot.caches().status(),
             revocations: snapshot.revocations().map(|list| list.status()),

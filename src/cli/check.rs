@@ -56,6 +56,9 @@ fn summary(config: &Config, warnings: usize) -> String {
         counted(config.upstreams.len(), "upstream"),
         counted(warnings, "warning"),
     ];
+    if !config.signers.is_empty() {
+        parts.insert(parts.len() - 1, counted(config.signers.len(), "signer"));
+    }
     let rules = config.routes.iter().map(rules).sum();
     if 0 < rules {
         parts.insert(1, counted(rules, "rule") + " about claims");

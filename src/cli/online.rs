@@ -13,10 +13,12 @@ use serde_json::Value;
 
 use super::{online_client, probe};
 use crate::base::time;
-use crate::config::{self, AuthorizationServer, Config, Introspection, KeySource};
+use crate::config::{
+    self, AuthorizationServer, Config, Introspection, IntrospectionAnswer, KeySource,
+};
 use crate::oauth::{Claims, Issuer};
 use crate::outbound::{Answer, FormRequest, OutboundClient, Tries};
-use crate::verify::metadata_addresses;
+use crate::verify::{self, metadata_addresses};
 
 /// What was found about one thing: what it is, and a word about it, good or bad.
 #[derive(Debug, Eq, PartialEq)]
@@ -185,8 +187,13 @@ impl Found<'_> {
             now: time::now().unix,
             tries: Tries::Two,
         };
-        let answer = client.post(request).await.map_err(|failure| failure.to_string());
-        let outcome = answer.and_then(|answer| introspected(&answer));
+        let is_signed = introspection.answer == IntrospectionAnswer::Jwt;
+        let answer = match is_signed {
+            true => client.post_for(request, verify::SIGNED_ANSWER).await,
+            false => client.post(request).await,
+        };
+        let answer = answer.map_err(|failure| failure.to_string());
+        let outcome = answer.and_then(|answer| introspected(&answer, is_signed));
         self.add(&format!("introspection {uri}"), outcome);
     }
 
@@ -251,13 +258,20 @@ fn key_set(document: &Claims) -> Result<String, String> {
     }
 }
 
-fn introspected(answer: &Answer) -> Result<String, String> {
+fn introspected(answer: &Answer, is_signed: bool) -> Result<String, String> {
     match answer.status {
         StatusCode::OK => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
             return Err(format!("the gateway's client is refused: it answers {}", answer.status));
         }
         status => return Err(format!("it answers {status}")),
+    }
+    if is_signed {
+        // Who signed it is not looked at: keys have a line of their own.
+        return match answer.media_type().is_some_and(|found| verify::SIGNED_ANSWER == found) {
+            true => Ok("it answers with a signed JWT".to_owned()),
+            false => Err("its answer is no signed JWT (RFC 9701 §5)".to_owned()),
+        };
     }
     let claims = answer.json().map_err(|error| format!("its answer is {error}"))?;
     match claims.value("active") {
@@ -285,7 +299,7 @@ mod tests {
     use crate::base::secret::Secret;
     use crate::config::{
         self, BasicEncoding, ClientAuthentication, ClientAuthenticationMethod, Introspect,
-        OnUnavailable, Source,
+        IntrospectionAnswer, OnUnavailable, Source,
     };
     use crate::dev::authorization_server::{AuthorizationServer, RegisteredClient, TokenFormat};
     use crate::dev::sample_api::SampleApi;
@@ -305,6 +319,7 @@ mod tests {
             require_audience: true,
             on_unavailable: OnUnavailable::Refuse,
             introspect: Introspect::Opaque,
+            answer: IntrospectionAnswer::Json,
         }
     }
 

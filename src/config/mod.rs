@@ -18,6 +18,7 @@ mod reader;
 mod renew;
 mod revocations;
 mod server;
+mod signer;
 mod source;
 mod table;
 pub mod tls;
@@ -55,9 +56,11 @@ pub use revocations::Revocations;
 pub use server::{
     AssertionAudience, AssertionKey, AuthorizationServer, BackchannelLogout, Basic, BasicEncoding,
     BasicScopes, Client, ClientAuthentication, ClientAuthenticationMethod, ClientIdentity, Demand,
-    Dpop, Endpoints, Exchange, ExchangeGrant, Grant, Introspect, Introspection, JwksTimes,
-    KeySource, OnUnavailable, Outbound, OwnEndpoint, PartialScopes, TokenExchange, TokenType,
+    Dpop, Endpoints, Exchange, ExchangeGrant, Grant, Introspect, Introspection,
+    IntrospectionAnswer, JwksTimes, KeySource, OnUnavailable, Outbound, OwnEndpoint, PartialScopes,
+    TokenExchange, TokenType,
 };
+pub use signer::{JwksPlace, Signer, SignerKeys};
 pub use source::Source;
 pub use upgrade::Upgrade;
 pub use upstream::{
@@ -78,6 +81,8 @@ pub struct Config {
     pub servers: Vec<AuthorizationServer>,
     /// Every client of the gateway's own, in the order of their names.
     pub clients: Vec<Client>,
+    /// Every signer, in the order of their names.
+    pub signers: Vec<Signer>,
     /// Every upstream, in the order of their names.
     pub upstreams: Vec<Upstream>,
     /// `[resources.NAME]`.
@@ -313,6 +318,8 @@ pub enum Forward {
     /// What a client of ours is given for the caller's token: index into [`Config::clients`], and
     /// that one has [`Grant::Exchange`].
     Exchange(usize),
+    /// A JWT of ours that says who is asking: index into [`Config::signers`].
+    Signed(usize),
 }
 
 /// `[log]`.
@@ -346,6 +353,8 @@ pub struct Caches {
     pub basic: u64,
     /// Tokens obtained for callers' tokens, good and bad each, of one client; default 10,000.
     pub exchanged: u64,
+    /// JWTs of ours that are used again, for each signer; default 10,000.
+    pub signed: u64,
 }
 
 /// `[drain]`.

@@ -144,6 +144,17 @@ pub struct Introspection {
     pub on_unavailable: OnUnavailable,
     /// Which tokens are asked about.
     pub introspect: Introspect,
+    /// In which form answers come; another one is none.
+    pub answer: IntrospectionAnswer,
+}
+
+/// `answer`: in which form the authorization server says what it knows of a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum IntrospectionAnswer {
+    /// As JSON (RFC 7662 §2.2).
+    Json,
+    /// As a JWT that it signs (RFC 9701).
+    Jwt,
 }
 
 /// `on_unavailable`.

@@ -21,6 +21,7 @@ use crate::reject::{
     AnswerForm, Bound, InvalidToken, MalformedRequest, Rejection, UpstreamFailure,
 };
 use crate::route::{NormalPath, PrefixRewrite};
+use crate::signer::Holder;
 
 /// What of a request changes before it goes on.
 #[derive(Debug)]
@@ -154,7 +155,7 @@ impl Departure<'_> {
         }
         connection.worker.pseudonym().sign(&mut headers, parts.version);
         headers.insert(REQUEST_ID, context.request_id.clone());
-        self.authorization(&mut headers);
+        self.authorization(&mut headers, context.now)?;
         if let Some((token, principal)) = self.permit.holder() {
             let edits = &self.route.edits;
             let missing = match edits.tells_missing_scopes() {
@@ -188,7 +189,7 @@ impl Departure<'_> {
         }
     }
 
-    fn authorization(&self, headers: &mut HeaderMap) {
+    fn authorization(&self, headers: &mut HeaderMap, now: Now) -> Result<(), Rejection> {
         match &self.route.forward {
             Forwarding::Token => {
                 if let Some(exchanged) = &self.exchanged {
@@ -202,7 +203,17 @@ impl Departure<'_> {
                     headers.insert(AUTHORIZATION, own.authorization().clone());
                 }
             }
+            Forwarding::Signed(signer) => {
+                headers.remove(AUTHORIZATION);
+                headers.remove(DPOP);
+                if let Some((token, principal)) = self.permit.holder() {
+                    let ends = self.route.end_of(token);
+                    let field = signer.field(Holder { token, principal, ends }, now)?;
+                    headers.insert(signer.settings().header_name(), field);
+                }
+            }
         }
+        Ok(())
     }
 }
 

@@ -1,7 +1,9 @@
-//! The metadata of protected resources (RFC 9728): made once for each configuration, and answered
-//! without a token. What they say comes from the configuration, never from a request.
+//! What anybody may read: the metadata of protected resources (RFC 9728), made once for each
+//! configuration, and the key sets of signers. They are answered without a token, and what they say
+//! never comes from a request.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{
@@ -18,6 +20,7 @@ use crate::oauth::ScopeSet;
 use crate::policy::Access;
 use crate::reject::Rejection;
 use crate::route::{NormalHost, NormalPath};
+use crate::signer::Signer;
 
 /// All that a configuration has.
 #[derive(Debug, Default)]
@@ -25,9 +28,36 @@ pub(super) struct Metadata(Box<[Document]>);
 
 #[derive(Debug)]
 struct Document {
+    /// Empty: any.
     host: Box<str>,
     path: Box<str>,
-    json: Bytes,
+    content: Content,
+}
+
+/// What a document says.
+#[derive(Debug)]
+pub(super) enum Content {
+    /// What a resource is.
+    Resource(Bytes),
+    /// By which keys a signer's JWTs are checked: they change while the configuration does not.
+    Keys(Arc<Signer>),
+}
+
+impl Content {
+    fn json(&self) -> Bytes {
+        match self {
+            Self::Resource(json) => json.clone(),
+            Self::Keys(signer) => signer.key_set(),
+        }
+    }
+
+    /// The word of the access log.
+    pub(super) const fn served_as(&self) -> &'static str {
+        match self {
+            Self::Resource(_) => "metadata",
+            Self::Keys(_) => "key_set",
+        }
+    }
 }
 
 /// RFC 9728 §2. A list without elements is left out (§3.2).
@@ -55,24 +85,25 @@ struct Members<'a> {
 }
 
 impl Metadata {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config, signers: &[Arc<Signer>]) -> Self {
         let resources = config.resources.iter().enumerate();
-        Self(resources.map(|(index, one)| Document::of(config, index, one)).collect())
+        let resources = resources.map(|(index, one)| Document::of(config, index, one));
+        Self(resources.chain(signers.iter().map(Document::keys)).collect())
     }
 
     /// The document at a path, at no cost where there are none: the one for this host, or else the only one that has the path, since
     /// a proxy in front may have put another host in.
-    pub(super) fn find(&self, host: &NormalHost<'_>, path: &NormalPath<'_>) -> Option<&Bytes> {
+    pub(super) fn find(&self, host: &NormalHost<'_>, path: &NormalPath<'_>) -> Option<&Content> {
         let mut there = self.0.iter().filter(|document| *document.path == *path.as_str());
         let first = there.next()?;
         if *first.host == *host.as_str() {
-            return Some(&first.json);
+            return Some(&first.content);
         }
         let rest: Vec<&Document> = there.collect();
         let of_host = rest.iter().find(|document| *document.host == *host.as_str());
         match of_host {
-            Some(document) => Some(&document.json),
-            None => rest.is_empty().then_some(&first.json),
+            Some(document) => Some(&document.content),
+            None => rest.is_empty().then_some(&first.content),
         }
     }
 }
@@ -124,7 +155,16 @@ impl Document {
             host: host.map(|host| host.as_str().into()).unwrap_or_default(),
             path: resource.identifier.metadata_path().into(),
             // Texts and lists of texts always serialize.
-            json: serde_json::to_vec(&members).unwrap_or_default().into(),
+            content: Content::Resource(serde_json::to_vec(&members).unwrap_or_default().into()),
+        }
+    }
+
+    fn keys(signer: &Arc<Signer>) -> Self {
+        let place = &signer.settings().jwks;
+        Self {
+            host: place.host.clone().unwrap_or_default(),
+            path: place.path.clone(),
+            content: Content::Keys(Arc::clone(signer)),
         }
     }
 }
@@ -134,7 +174,8 @@ impl Document {
 ///
 /// # Errors
 /// 405 for what is no reading.
-pub(super) fn answer(json: &Bytes, method: &Method) -> Result<Response<Body>, Rejection> {
+pub(super) fn answer(content: &Content, method: &Method) -> Result<Response<Body>, Rejection> {
+    let json = content.json();
     let (status, fields, body): (_, &[(HeaderName, &str)], _) = match *method {
         Method::GET => (StatusCode::OK, FIELDS, Body::full(json.clone())),
         Method::HEAD => (StatusCode::OK, FIELDS, Body::empty()),

@@ -98,9 +98,9 @@ pub(super) async fn decide<'a>(
         let fields = cors.preflight(&preflight).map_err(Rejection::PreflightRefused)?;
         return Ok(Decision::Answer(permission(fields)));
     }
-    if let Some(json) = snapshot.metadata.find(&entry.host, &entry.path) {
-        context.served_as = "metadata";
-        return metadata::answer(json, &parts.method).map(Decision::Answer);
+    if let Some(content) = snapshot.metadata.find(&entry.host, &entry.path) {
+        context.served_as = content.served_as();
+        return metadata::answer(content, &parts.method).map(Decision::Answer);
     }
     if let Some(door) = snapshot.doors.find(&entry.host, &entry.path) {
         context.served_as = door.served_as();

@@ -23,6 +23,7 @@ use crate::reject::{
 };
 use crate::revocation::RevocationList;
 use crate::route::PrefixRewrite;
+use crate::signer::Signer;
 use crate::telemetry::RouteMetrics;
 use crate::verify::{Recall, Server, Verifier};
 
@@ -70,6 +71,8 @@ pub(super) enum Forwarding {
     Client(Arc<OwnClient>),
     /// What a client of ours is given for the caller's token.
     Exchange(Arc<ExchangeClient>),
+    /// A JWT of ours that says who is asking, in the signer's own header.
+    Signed(Arc<Signer>),
 }
 
 /// A request that may go on.
@@ -137,6 +140,9 @@ impl Terms {
                 Some(Client::Exchange(client)) => Forwarding::Exchange(client),
                 None => Forwarding::Nothing,
             },
+            Forward::Signed(index) => {
+                snapshot.signer(index).map_or(Forwarding::Nothing, Forwarding::Signed)
+            }
         };
         Self {
             access: settings.access.clone(),
@@ -323,7 +329,7 @@ impl Forwarding {
     /// What the client of ours asks for whose token goes along, if one does.
     pub(super) fn asked_scopes(&self) -> Option<&ScopeSet> {
         match self {
-            Self::Token | Self::Nothing => None,
+            Self::Token | Self::Nothing | Self::Signed(_) => None,
             Self::Client(client) => Some(&client.settings().scopes),
             Self::Exchange(client) => Some(&client.settings().scopes),
         }
@@ -338,7 +344,7 @@ impl Forwarding {
     /// [`Departure::exchange`]: super::departure::Departure::exchange
     pub(super) async fn own_token(&self, now: Now) -> Result<Option<Arc<OwnToken>>, Rejection> {
         match self {
-            Self::Token | Self::Nothing | Self::Exchange(_) => Ok(None),
+            Self::Token | Self::Nothing | Self::Exchange(_) | Self::Signed(_) => Ok(None),
             Self::Client(client) => match client.held(now) {
                 Some(token) => Ok(Some(token)),
                 // Boxed, as this is rare and every request would carry its size around.
@@ -352,7 +358,7 @@ impl Forwarding {
     pub(super) fn refused_upstream(&self, permit: &Permit, token: &Arc<OwnToken>) -> Rejection {
         let client = match self {
             // They take no token of ours along.
-            Self::Token | Self::Nothing => Box::default(),
+            Self::Token | Self::Nothing | Self::Signed(_) => Box::default(),
             Self::Client(client) => {
                 client.refused_upstream(token);
                 client.settings().name.clone()

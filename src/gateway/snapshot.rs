@@ -22,6 +22,7 @@ use crate::outbound::OutboundError;
 use crate::reject::{Realm, Rejection};
 use crate::revocation::{self, JournalError, RevocationList, Use};
 use crate::route::{Miss, RouteKey, Table};
+use crate::signer::Signer;
 use crate::telemetry::{Metrics, RouteMetrics, UpstreamMetrics};
 use crate::upstream::{self, Upstream, UpstreamError};
 use crate::verify::{ProofMemory, Server, Shared, TokenCaches};
@@ -42,6 +43,7 @@ pub struct Snapshot {
     servers: Vec<Arc<Server>>,
     exchanges: Vec<Arc<BasicExchange>>,
     clients: Vec<Client>,
+    signers: Vec<Arc<Signer>>,
     upstreams: Vec<CountedUpstream>,
 }
 
@@ -59,6 +61,8 @@ pub enum BuildError {
     Upstream(Box<str>, UpstreamError),
     /// The revocation list cannot be had from its file.
     Revocations(JournalError),
+    /// No key can be made for a signer.
+    Signer(Box<str>),
     /// Two routes tie, by their indexes in the configuration.
     Conflict(usize, usize),
 }
@@ -72,6 +76,7 @@ impl std::fmt::Display for BuildError {
             Self::Client(client, error) => write!(formatter, "clients.{client}: {error}"),
             Self::Upstream(upstream, error) => write!(formatter, "upstreams.{upstream}: {error}"),
             Self::Revocations(error) => write!(formatter, "revocations.file: {error}"),
+            Self::Signer(signer) => write!(formatter, "signers.{signer}: no key can be made"),
             Self::Conflict(first, second) => write!(formatter, "routes {first} and {second} tie"),
         }
     }
@@ -134,6 +139,8 @@ impl Snapshot {
         config: Config,
         before: Option<&Self>,
     ) -> Result<Self, BuildError> {
+        // Its keys have to outlive whatever else changes: others hold their public halves.
+        let signers = signers(ground, &config, before)?;
         // Other bounds are other caches, and servers keep the caches that they began with.
         let before = before.filter(|before| before.config.caches == config.caches);
         let shared = before.map_or_else(
@@ -157,12 +164,13 @@ impl Snapshot {
             routes: Box::default(),
             sanitizer: Sanitizer::new(own_header_names(&config)),
             realm,
-            metadata: Metadata::of(&config),
+            metadata: Metadata::of(&config, &signers),
             doors: Doors::of(&servers, revocations.as_ref()),
             unrouted: ground.metrics.route(UNROUTED),
             servers,
             exchanges,
             clients,
+            signers,
             upstreams,
             shared,
             revocations,
@@ -203,6 +211,11 @@ impl Snapshot {
     /// The gateway's own clients, in the order of the configuration.
     pub fn clients(&self) -> &[Client] {
         &self.clients
+    }
+
+    /// Its signers, in the order of the configuration.
+    pub fn signers(&self) -> &[Arc<Signer>] {
+        &self.signers
     }
 
     /// Its upstreams, in the order of the configuration.
@@ -272,6 +285,10 @@ impl Snapshot {
 
     pub(super) fn client(&self, index: usize) -> Option<Client> {
         self.clients.get(index).cloned()
+    }
+
+    pub(super) fn signer(&self, index: usize) -> Option<Arc<Signer>> {
+        self.signers.get(index).map(Arc::clone)
     }
 
     pub(super) fn upstream(&self, index: usize) -> Option<CountedUpstream> {
@@ -402,14 +419,34 @@ fn table(routes: &[config::Route]) -> Result<Table, BuildError> {
     })
 }
 
-/// The header names that any route sets from claims, and those that proxies tell of certificates in:
-/// taken from callers on every route.
+/// The header names that any route sets from claims, those that carry JWTs of ours, and those that
+/// proxies tell of certificates in: taken from callers on every route.
 fn own_header_names(config: &Config) -> Vec<HeaderName> {
     let routes = config.routes.iter().flat_map(|route| route.edits.identity_names());
+    let signed = config.signers.iter().filter_map(|signer| signer.header.as_ref());
     let listeners = config.listeners.iter();
     let certificates =
         listeners.filter_map(|one| Some(&one.client_certificate_header.as_ref()?.name));
-    routes.chain(certificates).cloned().collect()
+    routes.chain(signed).chain(certificates).cloned().collect()
+}
+
+fn signers(
+    ground: &Ground,
+    config: &Config,
+    before: Option<&Snapshot>,
+) -> Result<Vec<Arc<Signer>>, BuildError> {
+    let bound = config.caches.signed;
+    let signer = |settings: &config::Signer| {
+        let named = |signer: &&Arc<Signer>| signer.settings().name == settings.name;
+        let before = before.and_then(|before| before.signers.iter().find(named));
+        if let Some(same) = before.filter(|before| before.is_of(settings, bound)) {
+            return Ok(Arc::clone(same));
+        }
+        let ground = (&*ground.metrics, &ground.control);
+        Signer::start(settings.clone(), bound, before.map(|before| &**before), ground)
+            .ok_or_else(|| BuildError::Signer(settings.name.clone()))
+    };
+    config.signers.iter().map(signer).collect()
 }
 
 /// With so many of the terms before them a route's are compared: enough for those that are written

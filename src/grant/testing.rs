@@ -11,8 +11,8 @@ use super::answer::{self, BearerToken};
 use crate::base::secret::Secret;
 use crate::config::{
     AuthorizationServer, Basic, BasicEncoding, BasicScopes, Caches, Client,
-    ClientAuthenticationMethod, Endpoints, Grant, Introspect, Introspection, JwksTimes, KeySource,
-    OnUnavailable, PartialScopes,
+    ClientAuthenticationMethod, Endpoints, Grant, Introspect, Introspection, IntrospectionAnswer,
+    JwksTimes, KeySource, OnUnavailable, PartialScopes,
 };
 use crate::oauth::{Audience, Issuer, Plaintext, ScopeSet, ServerId};
 use crate::outbound::testing::{FakeServer, Reply, Seen, client_of, outbound};
@@ -90,7 +90,7 @@ impl Fixture {
         authorization_server: FakeServer,
         change: impl FnOnce(&FakeServer, AuthorizationServer) -> AuthorizationServer,
     ) -> Self {
-        let caches = Caches { tokens: 100, negative: 100, basic: 100, exchanged: 100 };
+        let caches = Caches { tokens: 100, negative: 100, basic: 100, exchanged: 100, signed: 100 };
         let shared = Shared {
             runtime: tokio::runtime::Handle::current(),
             metrics: Arc::new(Metrics::new()),
@@ -150,6 +150,7 @@ fn introspection() -> Introspection {
         require_audience: false,
         on_unavailable: OnUnavailable::Refuse,
         introspect: Introspect::Opaque,
+        answer: IntrospectionAnswer::Json,
     }
 }
 

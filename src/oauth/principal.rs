@@ -6,7 +6,7 @@ use super::Claims;
 ///
 /// A client may choose an id that is a user's `sub`, or be given one; an API that takes `sub` for
 /// a user's name would then take the client for that user (RFC 9700 §4.15).
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Principal {
     /// A person, who lets a client act for them.
     User,

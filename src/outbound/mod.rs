@@ -87,7 +87,8 @@ impl OutboundClient {
     /// # Errors
     /// When there is no answer. An answer of any status is none.
     pub async fn get(&self, uri: &Uri) -> Result<Answer, OutboundFailure> {
-        self.call(uri, Tries::Two, || Ok(Message::default())).await
+        self.call(uri, Tries::Two, || Ok(Message { accept: JSON, authorization: None, form: None }))
+            .await
     }
 
     /// Posts a form as a client that authenticates (RFC 6749 §3.2, RFC 7662 §2.1).
@@ -95,10 +96,23 @@ impl OutboundClient {
     /// # Errors
     /// When there is no answer. An answer of any status is none.
     pub async fn post(&self, request: FormRequest<'_>) -> Result<Answer, OutboundFailure> {
+        self.post_for(request, JSON).await
+    }
+
+    /// The same, where an answer of another media type is asked for.
+    ///
+    /// # Errors
+    /// As [`post`](Self::post).
+    pub async fn post_for(
+        &self,
+        request: FormRequest<'_>,
+        accept: HeaderValue,
+    ) -> Result<Answer, OutboundFailure> {
         // Made anew for each try: the `jti` of an assertion may be taken only once (RFC 7523 §3).
         self.call(request.endpoint, request.tries, || {
             let form = form::encode(&request)?;
-            Ok(Message { authorization: form.authorization, form: Some(form.body) })
+            let accept = accept.clone();
+            Ok(Message { accept, authorization: form.authorization, form: Some(form.body) })
         })
         .await
     }
@@ -115,7 +129,7 @@ impl OutboundClient {
     ) -> Result<Answer, OutboundFailure> {
         let (authorization, form) = (authorization.cloned(), Some(form.to_owned()));
         self.call(endpoint, Tries::Two, || {
-            Ok(Message { authorization: authorization.clone(), form: form.clone() })
+            Ok(Message { accept: JSON, authorization: authorization.clone(), form: form.clone() })
         })
         .await
     }
@@ -169,8 +183,8 @@ impl OutboundClient {
 }
 
 /// What one try sends, the address apart.
-#[derive(Default)]
 struct Message {
+    accept: HeaderValue,
     authorization: Option<HeaderValue>,
     form: Option<String>,
 }
@@ -178,7 +192,7 @@ struct Message {
 impl Message {
     fn headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
-        headers.insert(header::ACCEPT, JSON);
+        headers.insert(header::ACCEPT, self.accept.clone());
         if self.form.is_some() {
             headers.insert(header::CONTENT_TYPE, FORM);
         }

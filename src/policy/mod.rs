@@ -60,8 +60,8 @@ impl Permit {
     }
 
     /// The token, and whom the credential speaks for that brought it; `None` on a public route.
-    pub fn holder(&self) -> Option<(&VerifiedToken, Principal)> {
-        self.holder.as_ref().map(|(token, principal)| (&**token, *principal))
+    pub fn holder(&self) -> Option<(&Arc<VerifiedToken>, Principal)> {
+        self.holder.as_ref().map(|(token, principal)| (token, *principal))
     }
 }
 

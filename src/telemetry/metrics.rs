@@ -14,6 +14,7 @@ use super::families::{BOUNDS, Counters, Family, Members};
 use super::process::ProcessFamilies;
 use super::requests::{RequestFamilies, RouteMetrics, UpstreamMetrics};
 use super::revocations::RevocationMetrics;
+use super::signatures::SignatureFamilies;
 use super::upgrades::{UpgradeFamilies, UpgradeMetrics};
 use super::upstreams::{UpstreamEvents, UpstreamFamilies};
 use crate::base::per_thread::PerThread;
@@ -28,7 +29,7 @@ pub struct Metrics {
     keys: IntGaugeVec,
     own_client: IntCounterVec,
     missing_scopes: IntGaugeVec,
-    signature_checks: IntCounterVec,
+    signatures: SignatureFamilies,
     from_the_future: IntCounterVec,
     requests: RequestFamilies,
     connections: ConnectionMetrics,
@@ -228,13 +229,13 @@ impl Metrics {
             "Scopes that a client of the gateway's own asked for and was not granted.",
             &["client"],
         );
-        let of_server = |name, help| counters(&registry, name, help, &["server"]);
-        let signature_checks =
-            of_server("scopegate_signature_checks_total", "Signatures of JWTs checked.");
-        let from_the_future = of_server(
+        let from_the_future = counters(
+            &registry,
             "scopegate_tokens_from_the_future_total",
             "Good tokens that say they were issued later than now: a clock is wrong.",
+            &["server"],
         );
+        let signatures = SignatureFamilies::new(&registry);
         Self {
             calls,
             call_seconds,
@@ -242,7 +243,7 @@ impl Metrics {
             keys,
             own_client,
             missing_scopes,
-            signature_checks,
+            signatures,
             from_the_future,
             requests: RequestFamilies::new(&registry),
             connections: ConnectionMetrics::new(&registry),
@@ -272,9 +273,14 @@ impl Metrics {
                 .map(|endpoint| self.call_seconds.with_label_values(&[name, endpoint.name()])),
             lookups: self.lookups.of(name),
             keys: self.keys.with_label_values(&[name]),
-            signature_checks: self.signature_checks.with_label_values(&[name]),
+            signature_checks: self.signatures.checks(name),
             from_the_future: self.from_the_future.with_label_values(&[name]),
         }
+    }
+
+    /// Counts what the signer of that name signs.
+    pub fn signatures(&self, signer: &str) -> IntCounter {
+        self.signatures.made(signer)
     }
 
     /// The numbers about the route of that name.

@@ -11,6 +11,7 @@ pub mod metrics;
 mod process;
 pub mod requests;
 pub mod revocations;
+mod signatures;
 mod stamp;
 #[cfg(test)]
 mod testing;

@@ -268,6 +268,7 @@ pub(super) mod tests {
             negative: bound,
             basic: bound,
             exchanged: bound,
+            signed: bound,
         })
     }
 

@@ -3,6 +3,7 @@
 //! Only 200 with a boolean `active` is an answer. Whatever else comes says nothing about the
 //! token: it is trouble between the server and us, and never the caller's 401.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{StatusCode, Uri};
@@ -10,9 +11,10 @@ use serde_json::Value;
 
 use super::access_token::{Said, says_other_kind};
 use super::server::Server;
+use super::signed_answer;
 use crate::base::secret::Secret;
 use crate::base::time::{self, UnixSeconds};
-use crate::config::{AuthorizationServer, Introspection};
+use crate::config::{AuthorizationServer, Introspection, IntrospectionAnswer};
 use crate::oauth::{
     Audiences, Claims, KeptClaims, ServerId, TokenDigest, TokenKind, VerifiedToken,
 };
@@ -33,7 +35,7 @@ pub(super) enum NoVerdict {
 /// Asks about a token. The request carries the token, its kind, and what the configuration fixes:
 /// nothing of a caller's request, and no scope of any route (RFC 7662 §2.1).
 pub(super) async fn ask(
-    server: &Server,
+    server: &Arc<Server>,
     settings: &Introspection,
     endpoint: &Uri,
     token: &Secret,
@@ -51,13 +53,19 @@ pub(super) async fn ask(
     let token_endpoint = audience.as_ref();
     let tries = Tries::Two;
     let request = FormRequest { endpoint, parameters, client, issuer, token_endpoint, now, tries };
-    let called = server.introspecting().post(request).await;
+    let is_signed = settings.answer == IntrospectionAnswer::Jwt;
+    let called = match is_signed {
+        true => server.introspecting().post_for(request, signed_answer::ACCEPT).await,
+        false => server.introspecting().post(request).await,
+    };
+    let then = time::now();
+    let took = then.instant - from;
     let status = called.as_ref().ok().map(|answer| answer.status.as_u16());
     let outcome = match &called {
+        Ok(answer) if is_signed => signed_answer::read(server, settings, answer, then).await,
         Ok(answer) => read(answer.status, answer.retry_after, &answer.body),
         Err(failure) => Err(NoVerdict::Outage(failure.cause(), None)),
     };
-    let took = time::now().instant - from;
     server.metrics().call(Endpoint::Introspection, counted(&called.err(), &outcome), took);
     if let Err(NoVerdict::Outage(cause, _)) = outcome {
         report(server.name(), cause, status);
@@ -80,7 +88,9 @@ fn counted(failure: &Option<OutboundFailure>, outcome: &Result<Claims, NoVerdict
         (Some(failure), _) => failure.outcome(),
         (None, Ok(_)) => CallOutcome::Answered,
         (None, Err(NoVerdict::Bad(_))) => CallOutcome::Refused,
-        (None, Err(NoVerdict::Outage(OutageCause::Unusable, _))) => CallOutcome::Unusable,
+        (None, Err(NoVerdict::Outage(OutageCause::Unusable | OutageCause::NoKeys, _))) => {
+            CallOutcome::Unusable
+        }
         (None, Err(NoVerdict::Outage(..))) => CallOutcome::Status,
     }
 }
@@ -93,14 +103,7 @@ pub(super) fn read(
 ) -> Result<Claims, NoVerdict> {
     let outage = |cause| Err(NoVerdict::Outage(cause, retry_after));
     match status {
-        StatusCode::OK => {
-            let claims = Claims::parse(body).unwrap_or_default();
-            match claims.value("active").and_then(Value::as_bool) {
-                Some(true) => Ok(claims),
-                Some(false) => Err(NoVerdict::Bad(InvalidToken::Inactive)),
-                None => outage(OutageCause::Unusable),
-            }
-        }
+        StatusCode::OK => verdict(Claims::parse(body).unwrap_or_default(), retry_after),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => outage(OutageCause::OurClientRefused),
         StatusCode::BAD_REQUEST => match error_code(body).as_deref() {
             // oidc-provider says so of anything shaped like a JWT: as an outage it would let any
@@ -112,6 +115,15 @@ pub(super) fn read(
         StatusCode::TOO_MANY_REQUESTS => outage(OutageCause::Status),
         _ if status.is_server_error() => outage(OutageCause::Status),
         _ => outage(OutageCause::Unusable),
+    }
+}
+
+/// What an answer's claims say at first: only a boolean `active` says anything (RFC 7662 §2.2).
+pub(super) fn verdict(claims: Claims, retry_after: Option<Duration>) -> Result<Claims, NoVerdict> {
+    match claims.value("active").and_then(serde_json::Value::as_bool) {
+        Some(true) => Ok(claims),
+        Some(false) => Err(NoVerdict::Bad(InvalidToken::Inactive)),
+        None => Err(NoVerdict::Outage(OutageCause::Unusable, retry_after)),
     }
 }
 
@@ -249,8 +261,6 @@ const TOKEN_TYPES: [&str; 3] = ["Bearer", "access_token", "access"];
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
 
     use super::super::testing::{introspection, settings};

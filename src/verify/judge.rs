@@ -170,7 +170,7 @@ impl Server {
     }
 
     /// Without a list: whatever the keys allow. A MAC must be listed, and needs the shared secret.
-    fn allows(&self, algorithm: Algorithm) -> bool {
+    pub(super) fn allows(&self, algorithm: Algorithm) -> bool {
         let listed = &self.settings().algorithms;
         match algorithm {
             Algorithm::Signature(_) => listed.is_empty() || listed.contains(&algorithm),

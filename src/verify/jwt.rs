@@ -129,6 +129,11 @@ impl<'t> UnverifiedJwt<'t> {
         found.eq_ignore_ascii_case("JWT") || found.eq_ignore_ascii_case(name)
     }
 
+    /// Whether `typ` is there and names that type, compared as below.
+    pub(super) fn is_of_type(&self, name: &str) -> bool {
+        self.kind().is_some_and(|found| media_type(found).eq_ignore_ascii_case(name))
+    }
+
     /// Holds `typ` against the types of access tokens of this server (RFC 9068 §4). Compared
     /// without case and without `application/` (RFC 7515 §4.1.9).
     ///

@@ -2,7 +2,8 @@
 //! (RFC 7662).
 //!
 //! What needs no clock and no network is pure and lies in [`jwt`] (form), [`access_token`]
-//! (claims), [`jwk`] and [`signature`] (keys), and the judging half of [`introspection`]. Around
+//! (claims), [`jwk`] and [`signature`] (keys), and the judging half of [`introspection`]
+//! and [`signed_answer`]. Around
 //! it: [`server`] is one authorization server with its [`refresh`] and its questions under way
 //! ([`flight`]), [`judge`] what it makes of a token, [`cache`] what is remembered, and [`proof`] what
 //! whoever sends a bound token must show besides.
@@ -35,6 +36,7 @@ mod recent;
 mod refresh;
 mod server;
 mod signature;
+mod signed_answer;
 mod status;
 #[cfg(test)]
 mod testing;
@@ -68,6 +70,7 @@ pub use logout::{Logout, LogoutFault};
 pub use proof::{ProofMemory, Proven, Purpose, Shown};
 pub use reading::{Check, JwtReading, Reading, read};
 pub use server::{Server, Shared};
+pub use signed_answer::ACCEPT as SIGNED_ANSWER;
 pub use status::{KeyStatus, ServerStatus};
 
 /// Who judges the tokens of one route. Made with the snapshot; the servers outlive it.

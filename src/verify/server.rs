@@ -25,7 +25,9 @@ use super::refresh;
 use super::signature::MacSecret;
 use super::status::ServerStatus;
 use crate::base::time;
-use crate::config::{AuthorizationServer, ClientAuthentication, KeySource};
+use crate::config::{
+    AuthorizationServer, ClientAuthentication, Introspection, IntrospectionAnswer, KeySource,
+};
 use crate::oauth::{Algorithm, ServerId};
 use crate::outbound::{OutboundClient, OutboundError};
 use crate::reject::{Outage, OutageCause, Rejection, RetryAfter};
@@ -324,7 +326,9 @@ impl Server {
     /// Whether all is set by hand and the server publishes no metadata: it has opaque tokens only,
     /// and no key will ever come.
     fn has_no_keys(&self) -> bool {
-        self.settings.endpoints.introspection.is_some()
+        let signs_answers = |settings: &Introspection| settings.answer == IntrospectionAnswer::Jwt;
+        !self.settings.introspection.as_ref().is_some_and(signs_answers)
+            && self.settings.endpoints.introspection.is_some()
             && self.settings.introspection.is_some()
             && matches!(self.fetches().last, Some(Err(FetchFailure::Absent)))
     }

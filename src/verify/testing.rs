@@ -21,8 +21,8 @@ use super::signature::{Curve, PublicKey};
 use crate::base::secret::Secret;
 use crate::config::{
     AuthorizationServer, Basic, BasicEncoding, BasicScopes, ClientAuthentication,
-    ClientAuthenticationMethod, Endpoints, Introspect, Introspection, JwksTimes, KeySource,
-    OnUnavailable,
+    ClientAuthenticationMethod, Endpoints, Introspect, Introspection, IntrospectionAnswer,
+    JwksTimes, KeySource, OnUnavailable,
 };
 use crate::oauth::{ClientId, Issuer, Plaintext, SignatureAlgorithm};
 use crate::outbound::testing::outbound;
@@ -79,6 +79,7 @@ pub(super) fn introspection() -> Introspection {
         require_audience: true,
         on_unavailable: OnUnavailable::Refuse,
         introspect: Introspect::Opaque,
+        answer: IntrospectionAnswer::Json,
     }
 }
 

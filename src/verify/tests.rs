@@ -96,7 +96,8 @@ impl Issuer {
 }
 
 fn shared() -> Shared {
-    let bounds = config::Caches { tokens: 1000, negative: 1000, basic: 1000, exchanged: 1000 };
+    let bounds =
+        config::Caches { tokens: 1000, negative: 1000, basic: 1000, exchanged: 1000, signed: 1000 };
     Shared {
         runtime: tokio::runtime::Handle::current(),
         metrics: Arc::new(Metrics::new()),

@@ -65,6 +65,7 @@ export function createProvider({ issuer, keys, store, mtls }) {
       richAuthorizationRequests: {
         authorizationDetailsForIntrospection: (ctx, token) => token.rar,
       },
+      jwtIntrospection: { enabled: true }, // RFC 9701, for whoever asks for it
       resourceIndicators: {
         enabled: true,
         defaultResource: (ctx, client, oneOf) => oneOf ?? DEFAULT_RESOURCE,

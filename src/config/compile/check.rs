@@ -11,7 +11,7 @@ use super::{Tables, key_use};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::all;
-use crate::config::{AuthorizationServer, ClientCertificates, Listener, Route};
+use crate::config::{AuthorizationServer, ClientCertificates, Forward, Listener, Route, Signer};
 use crate::headers::is_spelling_of;
 use crate::policy::Access;
 use crate::route::{RouteKey, Table};
@@ -142,12 +142,15 @@ fn warn_of_unseen_certificates(servers: &Tables<Server<'_>>, listeners: &[&(List
 pub(super) fn with_kept_claims(
     servers: impl Iterator<Item = AuthorizationServer>,
     routes: &[Route],
+    signers: &[Signer],
     traced: bool,
 ) -> Vec<AuthorizationServer> {
     let kept = |index: usize| {
         let routes = routes.iter().filter(move |route| route.servers.contains(&index));
-        let claims: BTreeSet<&str> =
-            routes.flat_map(claims).filter(|one| !HELD.contains(one)).collect();
+        let claims: BTreeSet<&str> = routes
+            .flat_map(|route| claims(route, signers))
+            .filter(|one| !HELD.contains(one))
+            .collect();
         claims.into_iter().map(Into::into).collect()
     };
     servers
@@ -156,12 +159,17 @@ pub(super) fn with_kept_claims(
         .collect()
 }
 
-fn claims(route: &Route) -> impl Iterator<Item = &str> {
+fn claims<'a>(route: &'a Route, signers: &'a [Signer]) -> impl Iterator<Item = &'a str> {
     let rules = match &route.access {
         Access::Token(requirement) => Some(requirement.claim_names()),
         Access::Public => None,
     };
-    rules.into_iter().flatten().chain(route.edits.identity_claims())
+    let signed = match route.forward {
+        Forward::Signed(index) => signers.get(index),
+        Forward::Token | Forward::None | Forward::Client(_) | Forward::Exchange(_) => None,
+    };
+    let signed = signed.into_iter().flat_map(Signer::named_claims);
+    rules.into_iter().flatten().chain(route.edits.identity_claims()).chain(signed)
 }
 
 /// What a verdict holds in fields of its own.

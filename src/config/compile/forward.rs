@@ -27,18 +27,24 @@ pub(super) fn read(
                          forward = { client = \"NAME\" } here";
             named(&value, names, Want::Exchange, write)
         });
-        match (client?, exchange?) {
-            (Some(index), None) => Ok(Forward::Client(index)),
-            (None, Some(index)) => Ok(Forward::Exchange(index)),
-            (Some(_), Some(_)) => Err(spot.wrong(
-                "the upstream gets one token: that of a client, or that of an exchange",
-                "take one of the two out",
-            )),
-            (None, None) => {
+        let signed = table.option("signed", |value| {
+            // On a public route nobody is known whom it could speak of.
+            guard::refuse_if_public(guard, value.spot())?;
+            names.signers.find(&value)
+        });
+        match (client?, exchange?, signed?) {
+            (Some(index), None, None) => Ok(Forward::Client(index)),
+            (None, Some(index), None) => Ok(Forward::Exchange(index)),
+            (None, None, Some(index)) => Ok(Forward::Signed(index)),
+            (None, None, None) => {
                 let write = "write forward = { client = \"NAME\" } or { exchange = \"NAME\" } of a \
-                             [clients.NAME]";
-                Err(table.lacks(&["client", "exchange"], "`client` is missing", write))
+                             [clients.NAME], or { signed = \"NAME\" } of a [signers.NAME]";
+                Err(table.lacks(&["client", "exchange", "signed"], "`client` is missing", write))
             }
+            _ => Err(spot.wrong(
+                "the upstream gets one token: of a client, of an exchange, or of a signer",
+                "take all but one out",
+            )),
         }
     })
 }

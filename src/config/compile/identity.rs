@@ -29,14 +29,22 @@ pub(super) fn read(value: Value<'_>) -> Result<Vec<(HeaderName, Box<str>)>, Told
 }
 
 fn header_name(entry: &Named<'_>) -> Result<HeaderName, Told> {
-    let Ok(name) = HeaderName::from_bytes(entry.name.as_bytes()) else {
-        return Err(entry.key.wrong("not a header name (RFC 9110 §5.1)", WRITE));
+    free_name(&entry.name).map_err(|what| entry.key.wrong(what, WRITE))
+}
+
+/// A name of a header that says who is asking.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn free_name(text: &str) -> Result<HeaderName, &'static str> {
+    let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
+        return Err("not a header name (RFC 9110 §5.1)");
     };
     let spelling = name.as_str().replace('_', "-");
     let is_taken = TAKEN.contains(&spelling.as_str())
         || TAKEN_PREFIXES.iter().any(|prefix| spelling.starts_with(prefix));
     match is_taken {
-        true => Err(entry.key.wrong("this header has a meaning of its own", WRITE)),
+        true => Err("this header has a meaning of its own"),
         false => Ok(name),
     }
 }

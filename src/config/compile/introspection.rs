@@ -10,7 +10,7 @@ use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::table::Table;
 use crate::config::value::{Zero, duration, endpoint_url};
-use crate::config::{Introspect, Introspection, OnUnavailable};
+use crate::config::{Introspect, Introspection, IntrospectionAnswer, OnUnavailable};
 
 /// What is asked, and how.
 #[derive(Default)]
@@ -53,6 +53,9 @@ fn introspection<'c>(table: &mut Table<'c>) -> Result<(Introspection, Option<Spo
     let (negative_cache_ttl, cache_ttl) = cache_ttls(table);
     let require_audience = table.or("require_audience", true, |value| value.boolean());
     let on_unavailable = on_unavailable(table);
+    let answer = table.or("answer", IntrospectionAnswer::Json, |value| {
+        value.word(&[("json", IntrospectionAnswer::Json), ("jwt", IntrospectionAnswer::Jwt)])
+    });
     let Authentication { settings: client, key_at } = client?;
     let settings = Introspection {
         client,
@@ -61,6 +64,7 @@ fn introspection<'c>(table: &mut Table<'c>) -> Result<(Introspection, Option<Spo
         require_audience: require_audience?,
         on_unavailable: on_unavailable?,
         introspect: Introspect::Opaque,
+        answer: answer?,
     };
     Ok((settings, key_at))
 }

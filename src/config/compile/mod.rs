@@ -21,6 +21,7 @@ mod rewrite;
 mod route;
 mod rules;
 mod server;
+mod signer;
 mod timeout;
 mod top;
 mod upgrade;
@@ -45,9 +46,11 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
         Tables::read(top, "clients", |name, value| client::read(name, value, &servers));
     let actors = client::name_actors(&mut clients);
     let resources = Tables::read(top, "resources", resource::read);
+    let signers = Tables::read(top, "signers", signer::read);
     #[rustfmt::skip]
     let tables = Names {
         servers: &servers, clients: &clients, upstreams: &upstreams, resources: &resources,
+        signers: &signers,
     };
     let routes = route::all(top, &tables);
     let revocations = revocation::list(top, &servers);
@@ -60,6 +63,8 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     let certificate_refresh = top::certificate_refresh(top);
     let realm = top::realm(top);
     let checked = check::together(&servers, &clients, &routes, &listeners);
+    let found: Vec<_> = routes.iter().flatten().flatten().collect();
+    let signed = signer::check(&signers, &resources, &found);
     let addresses = resource::check_addresses(&resources);
     let good_routes = routes.iter().flatten().flatten();
     let doors = revocation::check_addresses(&servers, good_routes.map(route::Draft::place));
@@ -70,6 +75,8 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
     addresses?;
     doors?;
     let revocations = revocations?;
+    signed?;
+    let signers: Vec<_> = signers.into_all()?.into_iter().map(|one| one.settings).collect();
     let resources = resources.into_all()?.into_iter().map(|one| one.settings).collect();
     let routes: Vec<_> =
         routes?.into_iter().map(|route| route?.into_route()).collect::<Result<_, _>>()?;
@@ -80,9 +87,11 @@ fn read(top: &mut Table<'_>, digest: Digest) -> Result<Config, Told> {
         servers: check::with_kept_claims(
             servers?.into_iter().map(|one| one.settings),
             &routes,
+            &signers,
             revocations.is_some(),
         ),
         clients: clients?.into_iter().map(|one| one.settings).collect(),
+        signers,
         upstreams: upstreams?,
         resources,
         routes,
@@ -103,6 +112,7 @@ struct Names<'a, 'c> {
     clients: &'a Tables<client::Client<'c>>,
     upstreams: &'a Tables<Upstream>,
     resources: &'a Tables<resource::Draft<'c>>,
+    signers: &'a Tables<signer::Draft<'c>>,
 }
 
 /// `[kind.NAME]` for all names, in their order. One with a mistake keeps its place, so that who

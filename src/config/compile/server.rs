@@ -16,8 +16,8 @@ use crate::config::reader::{Form, Value};
 use crate::config::table::Table;
 use crate::config::value::{Zero, duration, endpoint_url, proxy, size};
 use crate::config::{
-    AuthorizationServer, Basic, BasicEncoding, BasicScopes, Endpoints, JwksTimes, KeySource,
-    Outbound,
+    AuthorizationServer, Basic, BasicEncoding, BasicScopes, Endpoints, Introspection,
+    IntrospectionAnswer, JwksTimes, KeySource, Outbound,
 };
 use crate::oauth::{Algorithm, Audience, Issuer, Plaintext, SignatureAlgorithm};
 
@@ -60,6 +60,12 @@ fn server<'c>(
     let (algorithms, shared_secret) = signing?;
     let introspection::Asking { endpoint, settings: introspection, key_at } = introspection?;
     let (revocation, logout, doors) = doors?;
+    let is_mac_only = algorithms.iter().all(|one| matches!(one, Algorithm::Mac(_)));
+    let signs_answers = |asking: &Introspection| asking.answer == IntrospectionAnswer::Jwt;
+    if is_mac_only && introspection.as_ref().is_some_and(signs_answers) {
+        let what = "introspection has answer = \"jwt\", and no algorithm here signs (RFC 9701 §5)";
+        return Err(table.spot().wrong(what, "add those that the server signs with, as \"RS256\""));
+    }
     let settings = AuthorizationServer {
         name: name.into(),
         issuer: issuer?,

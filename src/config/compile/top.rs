@@ -32,7 +32,14 @@ pub(super) fn caches(table: &mut Table<'_>) -> Result<Caches, Told> {
     let negative = entries("negative", 10_000);
     let basic = entries("basic", 10_000);
     let exchanged = entries("exchanged", 10_000);
-    Ok(Caches { tokens: tokens?, negative: negative?, basic: basic?, exchanged: exchanged? })
+    let signed = entries("signed", 10_000);
+    Ok(Caches {
+        tokens: tokens?,
+        negative: negative?,
+        basic: basic?,
+        exchanged: exchanged?,
+        signed: signed?,
+    })
 }
 
 pub(super) fn drain(table: &mut Table<'_>) -> Result<Drain, Told> {

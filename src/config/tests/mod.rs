@@ -97,7 +97,7 @@ fn what_is_written_is_what_is_meant() {
     assert!(warnings.is_empty());
     assert_eq!(
         config.caches,
-        Caches { tokens: 5, negative: 10_000, basic: 10_000, exchanged: 10_000 }
+        Caches { tokens: 5, negative: 10_000, basic: 10_000, exchanged: 10_000, signed: 10_000 }
     );
     assert_eq!((config.drain.delay, config.drain.timeout.as_secs()), (Duration::ZERO, 30));
     let [route] = &config.routes[..] else { panic!("one route") };

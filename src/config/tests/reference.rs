@@ -21,7 +21,7 @@ fn folder() -> Folder {
     for name in ["tls.crt", "clients.pem", "login-ca.pem", "orders-ca.pem", "gateway.crt"] {
         folder.write(&format!("tls/{name}"), &certificate);
     }
-    for name in ["tls/tls.key", "tls/gateway.key", "keys/client.pem"] {
+    for name in ["tls/tls.key", "tls/gateway.key", "keys/client.pem", "keys/identity.pem"] {
         folder.write(name, &key);
     }
     let (other, other_key) = super::pair_of("other.example.com");

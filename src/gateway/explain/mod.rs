@@ -164,7 +164,11 @@ impl Story<'_> {
                 self.step(Mark::Yes, "route", format!("{:?}: {}", settings.name, shown(key)));
             }
             None if matches!(self.decided, Ok(Decided::Answer(_))) => {
-                self.step(Mark::Yes, "answer", "the metadata of a resource (RFC 9728), to anybody");
+                let what = match self.context.served_as {
+                    "key_set" => "the key set of a signer, to anybody",
+                    _ => "the metadata of a resource (RFC 9728), to anybody",
+                };
+                self.step(Mark::Yes, "answer", what);
                 return None;
             }
             None => self.refused_here("route"),
@@ -258,9 +262,17 @@ impl Story<'_> {
         let route = self.context.route().map(|route| &***route);
         let upstream = route.and_then(|terms| Some(terms.upstream.as_ref()?.0.settings()));
         let headers = request.headers().iter();
-        let mut headers: Vec<(String, String)> =
-            headers.map(|(name, value)| (name.to_string(), told(name, value))).collect();
-        if let Some(Forwarding::Exchange(client)) = route.map(|route| &route.forward) {
+        let forward = route.map(|terms| &terms.forward);
+        let signer = match forward {
+            Some(Forwarding::Signed(signer)) => Some(signer),
+            _ => None,
+        };
+        let tell = |name: &HeaderName, value: &HeaderValue| {
+            let signed = signer.and_then(|signer| signer.told(name, value));
+            (name.to_string(), signed.unwrap_or_else(|| told(name, value)))
+        };
+        let mut headers: Vec<_> = headers.map(|(name, value)| tell(name, value)).collect();
+        if let Some(Forwarding::Exchange(client)) = forward {
             let told = format!("Bearer (what clients.{} is given for it)", client.settings().name);
             headers.push((AUTHORIZATION.to_string(), told));
         }

@@ -52,7 +52,8 @@ struct Fixture(Shared);
 
 impl Fixture {
     fn new() -> Self {
-        let bounds = config::Caches { tokens: 10, negative: 10, basic: 10, exchanged: 10 };
+        let bounds =
+            config::Caches { tokens: 10, negative: 10, basic: 10, exchanged: 10, signed: 10 };
         Self(Shared {
             runtime: tokio::runtime::Handle::current(),
             metrics: Arc::new(Metrics::new()),

@@ -52,6 +52,7 @@ fn check_config(config: &Config) {
             Forward::Token | Forward::None => {}
             Forward::Client(index) => assert_eq!(grant(index), Grant::ClientCredentials),
             Forward::Exchange(index) => assert!(matches!(grant(index), Grant::Exchange(_))),
+            Forward::Signed(index) => assert!(index < config.signers.len()),
         }
     }
     let keys: Vec<_> = config
