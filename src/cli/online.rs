@@ -304,6 +304,15 @@ mod tests {
     use crate::dev::authorization_server::{AuthorizationServer, RegisteredClient, TokenFormat};
     use crate::dev::sample_api::SampleApi;
     use crate::oauth::{Audience, ClientId, Plaintext, ScopeSet};
+    use crate::outbound::testing::answer_of;
+
+    #[test]
+    fn rfc9701_5_an_answer_in_json_is_none_where_signed_ones_are_asked_for() {
+        let answer = answer_of(200, r#"{"active":false}"#);
+        assert!(introspected(&answer, false).is_ok());
+        assert!(introspected(&answer, true).unwrap_err().contains("RFC 9701"));
+        assert!(introspected(&answer_of(401, ""), true).unwrap_err().contains("refused"));
+    }
 
     fn introspection(secret: &str) -> Introspection {
         let method =

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
+use crate::harness::gateway::check;
 use crate::harness::issuer::{AUDIENCE, TestIssuer};
 use crate::harness::keys::SigningKey;
 use crate::harness::world::{ORDERS, Setup, endpoints};
-use crate::harness::{AuthServer, Backend, Reply, unix_now};
+use crate::harness::{AuthServer, Backend, Reply, Scratch, unix_now};
 
 const OPAQUE: &str = "https://api.test/opaque";
 const JWT: &str = "application/token-introspection+jwt";
@@ -55,6 +56,35 @@ async fn rfc9701_4_5_the_real_server_signs_and_nothing_else_is_an_answer() {
     let fault = json!({ "status": 401, "body": { "error": "invalid_client" } });
     server.fault("introspection", fault).await;
     assert_eq!(status(&opaque().await).await, 503, "an error is read as ever");
+
+    // Opaque tokens alone need no keys elsewhere; here nobody could tell whose the answers are.
+    server.fault("discovery", json!({ "status": 404 })).await;
+    let by_hand = format!("introspection_endpoint = \"{}/token/introspection\"", server.issuer);
+    let keyless = Setup::new()
+        .server("main", &server, &by_hand)
+        .table("answer = \"jwt\"")
+        .upstream("api", &upstream.url(), "")
+        .route(ORDERS)
+        .start_unready()
+        .await;
+    keyless.logs("key refresh failed, no keys serve").await;
+    assert_eq!(keyless.admin("/readyz").await.status, 503);
+}
+
+#[tokio::test]
+async fn rfc9701_5_signed_answers_need_an_algorithm_that_signs() {
+    let (folder, issuer) = (Scratch::new(), TestIssuer::new());
+    folder.write("secrets/gateway", "s");
+    folder.write("secrets/shared", "s".repeat(32));
+    let shared = "algorithms = [\"HS256\"]\nshared_secret = { file = \"secrets/shared\" }\n";
+    for (more, expected) in [("answer = \"jwt\"", 2), ("answer = \"json\"", 0)] {
+        let server = format!("{shared}{}", endpoints("https://as.test", more));
+        let setup =
+            Setup::new().issuer("main", &issuer, &server).upstream("api", "http://127.0.0.1:1", "");
+        let (code, text) = check(&folder, &setup.route(ORDERS).text()).await;
+        assert_eq!(code, expected, "{text}");
+        assert_eq!(text.contains("no algorithm here signs"), expected == 2, "{text}");
+    }
 }
 
 /// What the server answers about a token of that name, and what becomes of the request.
