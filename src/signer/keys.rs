@@ -1,7 +1,7 @@
 //! The keys of a signer, live: turned over by a task beside their use.
 
 use std::sync::{Arc, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::runtime::Handle;
@@ -54,6 +54,31 @@ impl Keys {
     pub(super) fn ring(&self) -> arc_swap::Guard<Arc<Ring>> {
         self.ring.load()
     }
+
+    /// Does what is due by `now`; `false` where that is a new key and none can be made.
+    async fn turn(
+        &self,
+        signer: &str,
+        (algorithm, rotate): (SignatureAlgorithm, Duration),
+        now: Instant,
+    ) -> bool {
+        let ring = self.ring.load_full();
+        let made = match ring.wants_key(rotate, now) {
+            true => {
+                // An RSA key takes long to make.
+                let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm));
+                let Some(key) = made.await.ok().flatten() else {
+                    tracing::error!(signer, "no new signing key can be made, the old one goes on");
+                    return false;
+                };
+                tracing::info!(signer, key = key.id(), "a new signing key was published");
+                Some(key)
+            }
+            false => None,
+        };
+        self.ring.store(Arc::new(ring.turned(made, rotate, now)));
+        true
+    }
 }
 
 async fn turn_over(
@@ -72,27 +97,37 @@ async fn turn_over(
             _ = alive.changed() => return,
         }
         let Some(keys) = keys.upgrade() else { return };
-        let wants_key = keys.ring().wants_key(rotate, time::instant());
-        let made = match wants_key {
-            true => {
-                // An RSA key takes long to make.
-                let made = tokio::task::spawn_blocking(move || SigningKey::generate(algorithm));
-                made.await.ok().flatten()
-            }
-            false => None,
-        };
-        if wants_key && made.is_none() {
-            tracing::error!(signer = &*name, "no new signing key can be made, the old one goes on");
+        if !keys.turn(&name, (algorithm, rotate), time::instant()).await {
             pause = Some(PAUSE);
-            continue;
         }
-        if let Some(key) = &made {
-            tracing::info!(signer = &*name, key = key.id(), "a new signing key was published");
-        }
-        let ring = keys.ring.load_full().turned(made, rotate, time::instant());
-        keys.ring.store(Arc::new(ring));
     }
 }
 
 /// Between two tries to make a key.
 const PAUSE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_turn_publishes_the_next_key_and_later_takes_the_last_one_out() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let algorithm = SignatureAlgorithm::Es256;
+        let settings = SignerKeys::Generated { algorithm, rotate: HOUR };
+        let keys = Keys::start(&settings, "s", None, &Handle::current()).unwrap();
+        let ids = || keys.ring().keys().map(|key| key.id().to_owned()).collect::<Vec<_>>();
+        let start = time::instant();
+        let first = ids();
+        let turn = async |after| assert!(keys.turn("s", (algorithm, HOUR), start + after).await);
+        turn(HOUR / 2).await;
+        assert_eq!(ids(), first, "nothing was due");
+        turn(HOUR).await;
+        let both = ids();
+        assert_eq!((both.len(), &both[0]), (2, &first[0]));
+        turn(HOUR).await;
+        assert_eq!(ids(), both, "once");
+        turn(HOUR + HOUR / 2).await;
+        assert_eq!(ids(), both[1..]);
+    }
+}
