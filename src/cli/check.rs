@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use super::{MISTAKE, NO, complain, online, say};
-use crate::config::{self, AuthorizationServer, Config};
+use crate::config::{self, AuthorizationServer, Client, Config, Grant, IntrospectionAnswer};
 use crate::oauth::Plaintext;
 use crate::policy::Access;
 
@@ -48,7 +48,7 @@ fn reaches_all(config: &Config) -> bool {
 }
 
 fn summary(config: &Config, warnings: usize) -> String {
-    let mut parts = vec![
+    let parts = [
         counted(config.routes.len(), "route"),
         counted(config.listeners.len(), "listener"),
         counted(config.servers.len(), "authorization server"),
@@ -56,22 +56,53 @@ fn summary(config: &Config, warnings: usize) -> String {
         counted(config.upstreams.len(), "upstream"),
         counted(warnings, "warning"),
     ];
-    if !config.signers.is_empty() {
-        parts.insert(parts.len() - 1, counted(config.signers.len(), "signer"));
+    let mut summary = format!("ok: {}", parts.join(", "));
+    let on = switched_on(config);
+    if !on.is_empty() {
+        summary.push_str("\non: ");
+        summary.push_str(&on.join(", "));
     }
+    summary
+}
+
+/// What is off in a configuration that does not ask for it, and on in this one.
+fn switched_on(config: &Config) -> Vec<String> {
+    let servers = |has: fn(&AuthorizationServer) -> bool, what: &str| {
+        let named = config.servers.iter().filter(|server| has(server)).map(|server| &*server.name);
+        listed(what, named.collect())
+    };
+    let clients = |has: fn(&Client) -> bool, what: &str| {
+        let named = config.clients.iter().filter(|client| has(client)).map(|client| &*client.name);
+        listed(what, named.collect())
+    };
+    let signers = config.signers.iter().map(|signer| &*signer.name).collect();
+    let resources = config.resources.iter().map(|resource| &*resource.name).collect();
+    let signs = |server: &AuthorizationServer| {
+        server.introspection.as_ref().is_some_and(|one| one.answer == IntrospectionAnswer::Jwt)
+    };
     let rules = config.routes.iter().map(rules).sum();
-    if 0 < rules {
-        parts.insert(1, counted(rules, "rule") + " about claims");
-    }
-    parts.extend(config.revocations.as_ref().map(|list| {
-        let doors = |has: fn(&AuthorizationServer) -> bool| {
-            config.servers.iter().filter(|server| has(server)).count()
-        };
-        let endpoints = counted(doors(|server| server.revocation.is_some()), "revocation endpoint");
-        let logouts = counted(doors(|server| server.logout.is_some()), "logout endpoint");
-        format!("a revocation list of {} with {endpoints} and {logouts}", list.entries)
-    }));
-    format!("ok: {}", parts.join(", "))
+    let kept = config.admin.as_ref().map_or(0, |admin| admin.refusals);
+    let list = config.revocations.as_ref();
+    let lines = [
+        (0 < rules).then(|| counted(rules, "rule") + " about claims"),
+        servers(|server| server.dpop.is_some(), "DPoP"),
+        servers(|server| server.certificate_bound.is_some(), "certificate-bound tokens"),
+        servers(signs, "signed introspection answers"),
+        clients(|client| matches!(client.grant, Grant::Exchange(_)), "exchange of tokens"),
+        clients(|client| client.refresh_tokens, "refresh tokens"),
+        listed("signed identity", signers),
+        listed("resource metadata", resources),
+        list.map(|list| format!("a revocation list of {}", list.entries)),
+        servers(|server| server.revocation.is_some(), "revocation endpoint"),
+        servers(|server| server.logout.is_some(), "back-channel logout"),
+        (0 < kept).then(|| format!("{kept} refusals kept to be explained")),
+    ];
+    lines.into_iter().flatten().collect()
+}
+
+/// `what (a, b)`; nothing where nobody has it.
+fn listed(what: &str, names: Vec<&str>) -> Option<String> {
+    (!names.is_empty()).then(|| format!("{what} ({})", names.join(", ")))
 }
 
 /// How many conditions, objects of `authorization_details` and expressions a route has.

@@ -243,7 +243,7 @@ async fn explain_shows_each_rule_and_check_counts_them() {
     }
     let (code, told) = run(&["check", &config]).await;
     assert_eq!(code, Some(0));
-    assert!(told.contains("1 route, 3 rules about claims"), "{told}");
+    assert!(told.contains("on: 3 rules about claims"), "{told}");
 }
 
 #[tokio::test]
