@@ -1,22 +1,20 @@
 //! `POST /explain`: what would become of a request, or why one was refused. Nothing is changed by
 //! it, but a token may be introspected, and who may ask that must not be a page of another site.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::header::ACCEPT;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::problem::Problem;
 use super::{Reach, body, guard, respond, text};
-use crate::base::net::{Peer, TrustedProxies};
 use crate::base::time;
-use crate::gateway::{Connection, Explanation, Gateway, Question};
-use crate::oauth::{ClaimError, Claims};
+use crate::gateway::{Explanation, Gateway, Question};
+use crate::oauth::{ClaimError, Claims, Thumbprint};
 
 /// Explains.
 pub(super) async fn post(
@@ -54,12 +52,7 @@ async fn explained(
             Problem::new(StatusCode::NOT_FOUND, why)
         }),
         Asked::Question(question) => {
-            let request = question.request().map_err(Problem::malformed)?;
-            let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-            let trusted = Arc::new(TrustedProxies::default());
-            let worker = Arc::new(gateway.worker(snapshot.config().workers));
-            let connection = Connection::new(worker, peer, trusted, None);
-            Ok(gateway.explain(request, &connection).await)
+            gateway.explain_question(&question).await.map_err(Problem::malformed)
         }
     }
 }
@@ -99,8 +92,14 @@ impl Asked {
             url: url.map_err(|_| Problem::malformed("url is none"))?,
             headers: headers(asked.value("headers"))?,
             token: asked.string("token").map_err(wrong)?.map(str::to_owned),
+            certificate: asked.string("certificate").map_err(wrong)?.map(thumbprint).transpose()?,
         })))
     }
+}
+
+fn thumbprint(pem: &str) -> Result<Thumbprint, Problem> {
+    let read = CertificateDer::from_pem_slice(pem.as_bytes());
+    read.map(|one| Thumbprint::of(&one)).map_err(|_| Problem::malformed("write certificate as PEM"))
 }
 
 /// An object of texts, or of lists of texts for fields that stand there several times.
@@ -122,7 +121,7 @@ fn headers(value: Option<&Value>) -> Result<Vec<(HeaderName, HeaderValue)>, Prob
     Ok(fields)
 }
 
-const KNOWN: [&str; 5] = ["method", "url", "token", "headers", "request_id"];
+const KNOWN: [&str; 6] = ["method", "url", "token", "headers", "certificate", "request_id"];
 
 #[cfg(test)]
 mod tests {
@@ -158,6 +157,7 @@ mod tests {
             (r#"{"method":"GET","url":"/","body":"a"}"#, "unknown member"),
             (r#"{"method":"GET","url":"/","headers":{"a":1}}"#, "write headers as"),
             (r#"{"method":1,"url":"/"}"#, "wrong type"),
+            (r#"{"method":"GET","url":"/","certificate":"x"}"#, "as PEM"),
         ] {
             let error = read(json).unwrap_err();
             assert!(error.contains(why), "{json}: {error}");

@@ -1,6 +1,7 @@
 //! What the admin listener answers: `/metrics`, `/livez`, `/readyz`, `/status`, `/revocations`, `/explain`.
 //!
-//! It shows names from the configuration, numbers and key ids; never a secret, a token or a claim.
+//! It shows names from the configuration, numbers and key ids; never a secret or a token, and claims to
+//! nobody but who asks [`explain`] about a token.
 //! What changes anything, a `POST`, is [`guard`]ed: nobody else's page may make a browser send it.
 
 mod body;

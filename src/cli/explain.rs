@@ -1,9 +1,7 @@
 //! `scopegate explain`.
 
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Args;
 use http::{HeaderName, HeaderValue, Method, StatusCode, Uri};
@@ -12,9 +10,8 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use super::{FAULT, MISTAKE, NO, admin, complain, offline, say};
-use crate::base::net::{ListenAddress, Peer, TrustedProxies};
-use crate::config::{Config, OwnCertificates, tls};
-use crate::gateway::{Connection, Explanation, Outcome, Question};
+use crate::base::net::ListenAddress;
+use crate::gateway::{Explanation, Outcome, Question};
 use crate::oauth::Thumbprint;
 
 #[derive(Args, Debug)]
@@ -70,24 +67,14 @@ fn explained(arguments: &ExplainArguments) -> Result<Explanation, String> {
     };
     let (method, url) = (method.clone(), url.clone());
     let (headers, token) = (arguments.headers.clone(), arguments.token.clone());
-    let question = Question { method, url, headers, token };
-    let request = question.request()?;
+    let certificate = arguments.certificate.as_deref().map(shown).transpose()?;
+    let question = Question { method, url, headers, token, certificate };
     let config = offline::config(&arguments.config)?;
-    let certificates = certificates(&config, &question.url)?;
-    let shown = arguments.certificate.as_deref().map(shown).transpose()?;
     let (runtime, gateway) = offline::gateway(config)?;
-    let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-    let trusted = Arc::new(TrustedProxies::default());
-    let connection = Connection::new(Arc::new(gateway.worker(0)), peer, trusted, certificates);
-    let connection = match question.url.scheme_str() {
-        Some("https") => connection.behind_tls(),
-        _ => connection,
-    };
-    let connection = connection.with_client_certificate(shown, None);
-    Ok(runtime.block_on(async {
+    runtime.block_on(async {
         offline::known(&gateway).await;
-        gateway.explain(request, &connection).await
-    }))
+        gateway.explain_question(&question).await
+    })
 }
 
 /// Asks the gateway that runs why it refused a request.
@@ -108,20 +95,6 @@ fn refused(arguments: &ExplainArguments, request_id: &str) -> Result<ExitCode, S
     }
     say(&text.trim_end());
     Ok(ExitCode::from(NO))
-}
-
-/// What a caller would be shown that opens a connection to this address: by a listener for its port
-/// or else by the first one with TLS.
-fn certificates(config: &Config, url: &Uri) -> Result<Option<Arc<OwnCertificates>>, String> {
-    if url.scheme_str() != Some("https") {
-        return Ok(None);
-    }
-    let settings = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).next();
-    let Some(settings) = settings else { return Ok(None) };
-    let (_, certificates) =
-        tls::server_config(settings).map_err(|error| error.error.to_string())?;
-    let host = url.host().map(str::to_ascii_lowercase);
-    Ok(Some(Arc::clone(certificates.shown_for(host.as_deref()))))
 }
 
 /// The certificate in a file.

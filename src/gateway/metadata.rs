@@ -91,20 +91,22 @@ impl Metadata {
         Self(resources.chain(signers.iter().map(Document::keys)).collect())
     }
 
-    /// The document at a path, at no cost where there are none: the one for this host, or else the only one that has the path, since
-    /// a proxy in front may have put another host in.
+    /// The document at a path, at no cost where there are none. A key set: of this host, or of any.
+    /// The metadata of a resource: of this host, or else the only one that has the path, since a
+    /// proxy in front may have put another host in.
     pub(super) fn find(&self, host: &NormalHost<'_>, path: &NormalPath<'_>) -> Option<&Content> {
-        let mut there = self.0.iter().filter(|document| *document.path == *path.as_str());
-        let first = there.next()?;
-        if *first.host == *host.as_str() {
-            return Some(&first.content);
+        let there = || self.0.iter().filter(|document| *document.path == *path.as_str());
+        there().next()?;
+        let is_for = |document: &&Document| match document.content {
+            Content::Keys(_) => document.host.is_empty() || *document.host == *host.as_str(),
+            Content::Resource(_) => *document.host == *host.as_str(),
+        };
+        if let Some(document) = there().find(is_for) {
+            return Some(&document.content);
         }
-        let rest: Vec<&Document> = there.collect();
-        let of_host = rest.iter().find(|document| *document.host == *host.as_str());
-        match of_host {
-            Some(document) => Some(&document.content),
-            None => rest.is_empty().then_some(&first.content),
-        }
+        let mut resources = there().filter(|one| matches!(one.content, Content::Resource(_)));
+        let only = resources.next()?;
+        resources.next().is_none().then_some(&only.content)
     }
 }
 
@@ -202,6 +204,7 @@ const fn is_false(value: &bool) -> bool {
 }
 
 const READING: &str = "GET, HEAD, OPTIONS";
+// `config::Signer::KEYS_MAX_AGE` for key sets: a test holds them together.
 const FIELDS: &[(HeaderName, &str)] = &[
     (CONTENT_TYPE, "application/json"),
     (CACHE_CONTROL, "public, max-age=300"),

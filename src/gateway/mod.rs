@@ -133,6 +133,7 @@ impl Gateway {
         config.workers = before.config().workers;
         let snapshot = Snapshot::build(&self.ground, config, Some(&before))?;
         self.snapshot.store(Arc::new(snapshot));
+        self.refusals.let_go_of_routes();
         Ok(())
     }
 
@@ -151,6 +152,7 @@ impl Gateway {
         }
         let snapshot = Snapshot::build(&self.ground, config, Some(&before))?;
         self.snapshot.store(Arc::new(snapshot));
+        self.refusals.let_go_of_routes();
         Ok(true)
     }
 
@@ -203,17 +205,18 @@ impl Gateway {
         self.unready_servers().chain(upstreams).collect()
     }
 
-    /// The authorization servers of which not all is known yet that requests need. One whose tokens
-    /// no route takes only gives tokens to clients of ours: its keys are nobody's concern, and where
-    /// it gives them must be known.
+    /// The authorization servers of which not all is known yet that requests need. Of one whose tokens
+    /// no route takes the keys are nobody's concern; where it gives tokens to clients of ours must be
+    /// known.
     pub fn unready_servers(&self) -> impl Iterator<Item = String> + use<> {
         let snapshot = self.snapshot();
-        let routes = &snapshot.config().routes;
-        let is_asked = |index| routes.iter().any(|route| route.servers.contains(&index));
+        let config = snapshot.config();
+        let is_asked = |index| config.routes.iter().any(|route| route.servers.contains(&index));
+        let gives = |index| config.clients.iter().any(|client| client.server == index);
         let servers = snapshot.servers().iter().enumerate();
         let unready = servers.filter(|(index, server)| match is_asked(*index) {
             true => !server.is_ready(),
-            false => server.token_endpoint().is_none(),
+            false => gives(*index) && server.token_endpoint().is_none(),
         });
         let names =
             unready.map(|(_, one)| format!("authorization_servers.{}", one.settings().name));

@@ -23,6 +23,7 @@ use crate::reject::Rejection;
 pub(super) struct Refusals(PerThread<Mutex<VecDeque<Arc<Refused>>>>);
 
 /// A request that was refused.
+#[derive(Clone)]
 pub(super) struct Refused {
     request_id: Box<str>,
     pub(super) at: UnixSeconds,
@@ -31,6 +32,8 @@ pub(super) struct Refused {
     pub(super) host: Option<Box<str>>,
     /// As the caller wrote it, up to [`TEXT_MAX_BYTES`]; a query could hold a token.
     pub(super) path: Box<str>,
+    pub(super) route_name: Option<Box<str>>,
+    /// The route at work, until the configuration is replaced that has it.
     pub(super) route: Option<Arc<Route>>,
     pub(super) brought: Brought,
     pub(super) token: Option<Arc<VerifiedToken>>,
@@ -38,6 +41,7 @@ pub(super) struct Refused {
 }
 
 /// What stood in `Authorization`.
+#[derive(Clone)]
 pub(super) enum Brought {
     /// An access token.
     Token { bytes: usize, digest: TokenDigest },
@@ -62,6 +66,17 @@ impl Refusals {
             kept.pop_front();
         }
         kept.push_back(refused);
+    }
+
+    /// Lets go of all routes: with them their configuration, which has been replaced, would stay at
+    /// work.
+    pub(super) fn let_go_of_routes(&self) {
+        for kept in self.0.all() {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            for refused in kept.iter_mut().filter(|refused| refused.route.is_some()) {
+                *refused = Arc::new(Refused { route: None, ..Refused::clone(refused) });
+            }
+        }
     }
 
     /// The refusal of the request with that id.
@@ -92,6 +107,7 @@ impl Refused {
             method: context.method.clone(),
             host: host(parts),
             path: shortened(parts.uri.path()),
+            route_name: route.map(|route| route.name().into()),
             route: route.map(Arc::clone),
             brought,
             token: context.token.clone(),

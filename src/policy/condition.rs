@@ -350,6 +350,17 @@ mod tests {
             assert_eq!(condition.truth(&issued), Unknown, "{condition}");
         }
         assert_eq!(has("/client_id", json!(["reports"])).truth(&issued), Yes);
+        // That its answer named no scopes says nothing.
+        let readonly = Condition::Not([has("/scope", json!(["readonly"]))].into());
+        assert_eq!(readonly.truth(&issued), Unknown);
+    }
+
+    #[test]
+    fn a_token_without_scopes_has_no_scope() {
+        let bare = token("", "{}");
+        assert_eq!(present("/scope", true).truth(&bare), No);
+        assert_eq!(present("/scope", true).truth(&token("read", "{}")), Yes);
+        assert_eq!(has("/scope", json!(["read"])).truth(&bare), Unknown);
     }
 
     #[test]

@@ -42,6 +42,7 @@ impl Pointer {
             ISS => Found::Text(token.issuer.as_str()),
             SUB => token.subject().map_or(absent, Found::Text),
             CLIENT_ID => token.client_id().map_or(absent, Found::Text),
+            SCOPE if token.scopes().is_empty() => absent,
             SCOPE => Found::Scopes,
             name => match token.claims.value(name) {
                 Some(value) => descend(value, &self.inside),

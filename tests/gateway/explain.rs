@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::client::{Request, Response};
 use crate::harness::gateway::command;
 use crate::harness::world::{Setup, client};
-use crate::harness::{AuthServer, Backend, Gateway, TestIssuer, World};
+use crate::harness::{AuthServer, Backend, Gateway, TestIssuer, World, eventually};
 
 /// What the command prints, and its exit code.
 async fn explained(gateway: &Gateway, arguments: &[&str]) -> (i32, String) {
@@ -175,6 +175,17 @@ async fn a_refusal_is_explained_by_its_request_id() {
     let (code, text) = explained(gateway, &arguments).await;
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("no refused request with that id is kept"), "{text}");
+    // A configuration that is replaced is let go of, with its routes.
+    let last = gateway.request("PUT", "/orders/7").bearer(&token).send().await;
+    gateway.signal("HUP");
+    eventually("the new configuration", async || {
+        (gateway.metric("scopegate_reloads_total", &[("outcome", "accepted")]).await >= 1.0)
+            .then_some(())
+    })
+    .await;
+    let asked = json!({ "request_id": last.header("x-request-id") });
+    let told = gateway.admin_post("/explain", &asked).send().await.text();
+    assert!(told.contains("refused") && told.contains("\\\"write\\\""), "{told}");
     // What was allowed is none.
     let allowed = gateway.get("/orders/7").bearer(&token).send().await;
     let asked = json!({ "request_id": allowed.header("x-request-id") });

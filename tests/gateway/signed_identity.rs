@@ -9,7 +9,7 @@ use crate::harness::gateway::{check, command};
 use crate::harness::issuer::TestIssuer;
 use crate::harness::program::{Program, node, run};
 use crate::harness::world::Setup;
-use crate::harness::{Gateway, Scratch, SigningKey, World, eventually, unix_now};
+use crate::harness::{Backend, Gateway, Scratch, SigningKey, World, eventually, unix_now};
 
 const ROUTE: &str = r#"path = "/orders/{id}", access = { scopes = ["orders:read"] }, forward = { signed = "orders" }"#;
 const JWKS: &str = "/.well-known/jwks.json";
@@ -134,6 +134,29 @@ async fn a_jwt_serves_several_requests_and_nothing_of_the_callers_goes_along() {
     let seen = world.upstream.last();
     let end = claims(seen.header("x-identity").unwrap())["exp"].as_i64().unwrap();
     assert!(end <= unix_now() + 20, "it never outlives the caller's token");
+}
+
+/// A key set is that of its own host: the upstream may be an authorization server with one of its own.
+#[tokio::test]
+async fn a_key_set_stands_at_its_host_and_shadows_no_other() {
+    let (issuer, upstream) = (TestIssuer::new(), Backend::start().await);
+    let gateway = Setup::new()
+        .issuer("main", &issuer, "")
+        .upstream("api", &upstream.url(), "")
+        .table(&signer("jwks = { host = \"api.test\" }"))
+        .route(ROUTE)
+        .route(r#"path = "/{*rest}", access = "public""#)
+        .start()
+        .await;
+    for (host, own) in [("api.test", true), ("login.test", false)] {
+        let answer = gateway.get(JWKS).header("host", host).send().await;
+        assert_eq!(answer.status, 200, "{host}");
+        assert_eq!(answer.text().contains("\"kty\""), own, "{host}: {}", answer.text());
+        // As long as `check` and the turn of the keys take it to be.
+        let max_age =
+            format!("public, max-age={}", scopegate::config::Signer::KEYS_MAX_AGE.as_secs());
+        assert_eq!(answer.header("cache-control") == max_age, own, "{host}");
+    }
 }
 
 #[tokio::test]

@@ -282,15 +282,18 @@ async fn rfc8693_2_2_1_a_token_ends_with_the_one_that_it_was_given_for_and_with_
 
 #[tokio::test]
 async fn what_does_not_fit_together_is_a_mistake() {
-    let issuer = TestIssuer::new();
+    let (issuer, other) = (TestIssuer::new(), TestIssuer::named("https://other.test", &["ES256"]));
     let setup = Setup::new()
         .secret("ours", "s")
         .secret("inner", "s")
         .issuer("main", &issuer, "")
+        .issuer("other", &other, "")
         .table(&client("ours", "ours", "a", ""))
         .table(&client("inner", "inner", "a", "grant = \"token_exchange\""))
+        .table(&client("theirs", "theirs", "a", "").replace("\"main\"", "\"other\""))
+        .secret("theirs", "s")
         .upstream("api", "http://127.0.0.1:1", "")
-        .route(r#"path = "/a", access = { scopes = ["a"] }, forward = { exchange = "inner" }"#);
+        .route(r#"path = "/a", access = { scopes = ["a"] }, authorization_servers = ["main"], forward = { exchange = "inner" }"#);
     let text = setup.text();
     let (code, output) = check(&setup.folder, &text).await;
     assert_eq!(code, 0, "{output}");
@@ -298,8 +301,22 @@ async fn what_does_not_fit_together_is_a_mistake() {
         ("exchange = \"inner\"", "exchange = \"ours\"", "this client has a token of its own"),
         ("exchange = \"inner\"", "client = \"inner\"", "this client has no token of its own"),
         ("exchange = \"inner\"", "exchange = \"inner\", client = \"ours\"", "gets one token"),
-        ("access = { scopes = [\"a\"] }", "access = \"public\"", "a public route checks no token"),
+        (
+            "access = { scopes = [\"a\"] }, authorization_servers = [\"main\"]",
+            "access = \"public\"",
+            "a public route checks no token",
+        ),
         ("\"token_exchange\"", "\"token_exchange\"\nactor = \"inner\"", "who acts is the gateway"),
+        (
+            "\"token_exchange\"",
+            "\"token_exchange\"\nactor = \"theirs\"",
+            "of another authorization",
+        ),
+        (
+            "authorization_servers = [\"main\"], ",
+            "",
+            "tokens of all authorization servers would be sent",
+        ),
         (
             "\"token_exchange\"",
             "\"token_exchange\"\nactor = \"none\"",

@@ -65,9 +65,9 @@ fn client<'c>(
 
 /// Finds the clients whose tokens say who acts, when all of them are read.
 pub(super) fn name_actors(clients: &mut Tables<Client<'_>>) -> Result<(), Told> {
-    let named = clients
-        .good_ones()
-        .filter_map(|(index, client)| Some((index, actor(clients, client.actor.as_ref()?))));
+    let named = clients.good_ones().filter_map(|(index, client)| {
+        Some((index, actor(clients, client.settings.server, client.actor.as_ref()?)))
+    });
     let named: Vec<_> = named.collect();
     let told = named.into_iter().map(|(index, found)| {
         let found = found?;
@@ -82,12 +82,16 @@ pub(super) fn name_actors(clients: &mut Tables<Client<'_>>) -> Result<(), Told> 
     all(told).map(drop)
 }
 
-fn actor(clients: &Tables<Client<'_>>, value: &Value<'_>) -> Result<usize, Told> {
+fn actor(clients: &Tables<Client<'_>>, server: usize, value: &Value<'_>) -> Result<usize, Told> {
     let index = clients.find(value)?;
     match clients.good(index) {
         Some(client) if client.settings.grant != Grant::ClientCredentials => Err(value.wrong(
             "who acts is the gateway itself, and this client has a token for each caller",
             "name a client with grant = \"client_credentials\"",
+        )),
+        Some(client) if client.settings.server != server => Err(value.wrong(
+            "its token is of another authorization server, which this one could then use",
+            "name a client of the same authorization server",
         )),
         // One with a mistake is told of where it stands.
         Some(_) | None => Ok(index),

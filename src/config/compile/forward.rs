@@ -25,7 +25,9 @@ pub(super) fn read(
             guard::refuse_if_public(guard, value.spot())?;
             let write = "write grant = \"token_exchange\" or \"jwt_bearer\" in its table, or \
                          forward = { client = \"NAME\" } here";
-            named(&value, names, Want::Exchange, write)
+            let index = named(&value, names, Want::Exchange, write)?;
+            refuse_strangers(&value, index, names, guard)?;
+            Ok(index)
         });
         let signed = table.option("signed", |value| {
             // On a public route nobody is known whom it could speak of.
@@ -47,6 +49,25 @@ pub(super) fn read(
             )),
         }
     })
+}
+
+/// The caller's token goes to the client's authorization server. One of another server could be used
+/// there against the APIs that trust it, so whoever means that says so.
+fn refuse_strangers(
+    value: &Value<'_>,
+    client: usize,
+    names: &Names<'_, '_>,
+    guard: &Result<Guard, Told>,
+) -> Result<(), Told> {
+    let (Some(client), Ok(guard)) = (names.clients.good(client), guard) else { return Ok(()) };
+    let own = client.settings.server;
+    if guard.names_servers || guard.servers.iter().all(|server| *server == own) {
+        return Ok(());
+    }
+    let what = "tokens of all authorization servers would be sent to the one of this client";
+    let write =
+        format!("write authorization_servers = [\"{}\"] in the route", names.servers.name(own));
+    Err(value.wrong(what, write))
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]

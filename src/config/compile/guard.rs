@@ -17,6 +17,8 @@ pub(super) struct Guard {
     pub(super) opaque_server: Option<usize>,
     pub(super) basic_server: Option<usize>,
     pub(super) accept: Accept,
+    /// Whether the route names its authorization servers, and not just all are meant.
+    pub(super) names_servers: bool,
 }
 
 pub(super) fn read(table: &mut Table<'_>, names: &Names<'_, '_>) -> Result<Guard, Told> {
@@ -38,6 +40,7 @@ pub(super) fn read(table: &mut Table<'_>, names: &Names<'_, '_>) -> Result<Guard
     };
     requirement.audiences = audiences.map(|(audiences, _)| audiences).unwrap_or_default();
     requirement.principal = principal.and_then(|(principal, _)| principal);
+    let names_servers = servers.is_some();
     let at = spot_of(&servers).unwrap_or(&spot).clone();
     let basic_at = spot_of(&accept).unwrap_or(&spot).clone();
     let servers =
@@ -49,7 +52,8 @@ pub(super) fn read(table: &mut Table<'_>, names: &Names<'_, '_>) -> Result<Guard
     let opaque_server = opaque_server(names, &servers, accept, &at);
     let basic_server = basic_server(names, &servers, accept, &basic_at);
     let (opaque_server, basic_server) = (opaque_server?, basic_server?);
-    Ok(Guard { access: Access::Token(requirement), servers, opaque_server, basic_server, accept })
+    let access = Access::Token(requirement);
+    Ok(Guard { access, servers, opaque_server, basic_server, accept, names_servers })
 }
 
 impl Guard {
@@ -86,6 +90,7 @@ fn public<'a, 'c: 'a>(spots: impl Iterator<Item = &'a Spot<'c>>) -> Result<Guard
         opaque_server: None,
         basic_server: None,
         accept: BEARER,
+        names_servers: false,
     })
 }
 

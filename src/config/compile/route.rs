@@ -157,7 +157,8 @@ impl<'c> Draft<'c> {
             name, upstream, forward, rewrite, identity, request, response, cors, timeouts, body_max,
             resource, upgrade,
         } = rest?;
-        let Guard { access, servers, opaque_server, basic_server, accept } = guard?;
+        let Guard { access, servers, opaque_server, basic_server, accept, names_servers: _ } =
+            guard?;
         let request = request.map(|(request, _)| request).unwrap_or_default();
         let edits = EditPlan::new(identity).with(request, response);
         #[rustfmt::skip]

@@ -1,8 +1,17 @@
 //! A request that somebody asks about.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
 use http::header::{AUTHORIZATION, HOST};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderName, HeaderValue, Method, Request, Uri};
+
+use super::step::Explanation;
+use crate::base::net::{Peer, TrustedProxies};
+use crate::config::{Config, OwnCertificates, tls};
+use crate::gateway::{Connection, Gateway};
+use crate::oauth::Thumbprint;
 
 /// A request that was not sent: what would become of it?
 #[derive(Clone, Debug)]
@@ -15,6 +24,46 @@ pub struct Question {
     pub headers: Vec<(HeaderName, HeaderValue)>,
     /// The access token that it brings.
     pub token: Option<String>,
+    /// The certificate that its caller shows.
+    pub certificate: Option<Thumbprint>,
+}
+
+impl Gateway {
+    /// Explains what would become of a request that comes from this machine, over TLS if its address
+    /// says so.
+    ///
+    /// # Errors
+    /// When it cannot be a request, or no certificate can be shown to its caller.
+    pub async fn explain_question(&self, question: &Question) -> Result<Explanation, String> {
+        let request = question.request()?;
+        let snapshot = self.snapshot();
+        let certificates = certificates(snapshot.config(), &question.url)?;
+        let peer = Peer::Ip(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        // Beside those that serve.
+        let worker = Arc::new(self.worker(snapshot.config().workers));
+        let trusted = Arc::new(TrustedProxies::default());
+        let connection = Connection::new(worker, peer, trusted, certificates);
+        let connection = match question.url.scheme_str() {
+            Some("https") => connection.behind_tls(),
+            _ => connection,
+        };
+        let connection = connection.with_client_certificate(question.certificate, None);
+        Ok(self.explain(request, &connection).await)
+    }
+}
+
+/// What a caller would be shown that opens a connection to this address: by the first listener with
+/// TLS.
+fn certificates(config: &Config, url: &Uri) -> Result<Option<Arc<OwnCertificates>>, String> {
+    if url.scheme_str() != Some("https") {
+        return Ok(None);
+    }
+    let settings = config.listeners.iter().filter_map(|listener| listener.tls.as_ref()).next();
+    let Some(settings) = settings else { return Ok(None) };
+    let (_, certificates) =
+        tls::server_config(settings).map_err(|error| error.error.to_string())?;
+    let host = url.host().map(str::to_ascii_lowercase);
+    Ok(Some(Arc::clone(certificates.shown_for(host.as_deref()))))
 }
 
 impl Question {

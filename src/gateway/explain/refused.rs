@@ -46,13 +46,13 @@ impl Refused {
         let taken = self.route.as_ref().and_then(|route| snapshot.index_of(route));
         let mut steps = Vec::new();
         let mut step = |mark, what, detail| steps.push(Step { mark, what, detail });
-        match (&self.route, taken.and_then(|index| routes.get(index))) {
+        match (&self.route_name, taken.and_then(|index| routes.get(index))) {
             (Some(_), Some(settings)) => {
                 let key = (&settings.host, settings.path.as_str(), &settings.methods);
                 step(Mark::Yes, "route", format!("{:?}: {}", settings.name, shown(key)));
             }
-            (Some(route), None) => {
-                let detail = format!("{:?}, of a configuration that was replaced", route.name());
+            (Some(name), None) => {
+                let detail = format!("{name:?}, of a configuration that was replaced");
                 step(Mark::Yes, "route", detail);
             }
             (None, _) => {
@@ -67,8 +67,10 @@ impl Refused {
     }
 
     fn credential(&self) -> Vec<Step> {
-        let Some(route) = &self.route else { return Vec::new() };
-        if route.is_public() {
+        if self.route_name.is_none() {
+            return Vec::new();
+        }
+        if self.route.as_ref().is_some_and(|route| route.is_public()) {
             let detail = "the route is public: no token is looked at".to_owned();
             return vec![Step { mark: Mark::Yes, what: "access", detail }];
         }

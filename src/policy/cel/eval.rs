@@ -162,6 +162,12 @@ impl<'t> Evaluation<'t> {
 
     fn variable(&mut self, variable: Variable) -> Result<Val<'t>, Failure> {
         match variable {
+            // Nobody but the token answer describes it, and that said nothing of scopes.
+            Variable::Scopes
+                if self.token.kind == TokenKind::Issued && self.token.scopes().is_empty() =>
+            {
+                Err(Failure::Absent)
+            }
             Variable::Scopes => {
                 let scopes: Vec<Val<'t>> =
                     self.token.scopes().iter().map(|scope| Val::lent(scope.as_str())).collect();
