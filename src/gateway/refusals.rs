@@ -123,7 +123,8 @@ fn host(parts: &request::Parts) -> Option<Box<str>> {
 
 /// A copy: the request's own texts lie in its connection's buffer.
 fn shortened(text: &str) -> Box<str> {
-    text.get(..text.floor_char_boundary(TEXT_MAX_BYTES)).unwrap_or_default().into()
+    let end = (0..=TEXT_MAX_BYTES.min(text.len())).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or_default()).unwrap_or_default().into()
 }
 
 impl fmt::Debug for Refusals {
