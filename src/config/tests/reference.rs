@@ -138,12 +138,14 @@ fn a_key_that_is_taken_out_of_the_reference_is_missed() {
 fn whatever_is_cut_out_of_a_file_a_refusal_says_why() {
     let folder = folder();
     let lines: Vec<&str> = REFERENCE.lines().collect();
-    let without_line = (0..lines.len()).map(|out| {
+    let says_something = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    let told = (0..lines.len()).filter(|index| lines.get(*index).is_some_and(says_something));
+    let without_line = told.map(|out| {
         let kept = lines.iter().enumerate().filter(|(index, _)| *index != out);
         kept.map(|(_, line)| format!("{line}\n")).collect::<String>()
     });
-    let ends = (0..REFERENCE.len()).step_by(97).filter_map(|end| REFERENCE.get(..end));
-    let gaps = (0..REFERENCE.len()).step_by(89).filter_map(|start| {
+    let ends = (0..REFERENCE.len()).step_by(293).filter_map(|end| REFERENCE.get(..end));
+    let gaps = (0..REFERENCE.len()).step_by(271).filter_map(|start| {
         Some(format!("{}{}", REFERENCE.get(..start)?, REFERENCE.get(start + 7..)?))
     });
     for text in without_line.chain(ends.map(str::to_owned)).chain(gaps) {
