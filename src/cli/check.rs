@@ -90,6 +90,7 @@ fn switched_on(config: &Config) -> Vec<String> {
         servers(signs, "signed introspection answers"),
         clients(|client| matches!(client.grant, Grant::Exchange(_)), "exchange of tokens"),
         clients(|client| client.refresh_tokens, "refresh tokens"),
+        clients(|client| !client.authorization_details.is_empty(), "authorization details"),
         listed("signed identity", signers),
         listed("resource metadata", resources),
         list.map(|list| format!("a revocation list of {}", list.entries)),

@@ -67,7 +67,7 @@ fn asked(arguments: &TokenArguments) -> Result<ExitCode, String> {
             Some(Client::Own(client)) => {
                 let token = client.token().await?;
                 say(&token.expose());
-                let first = told(&wanted, token.granted(), partial);
+                let first = told(&wanted, &token, partial);
                 match arguments.refresh {
                     true => Ok(first.and(refreshed(client, &token, (&wanted, partial)).await?)),
                     false => Ok(first),
@@ -103,7 +103,7 @@ async fn refreshed(
         Some(token) => {
             complain(&"refreshed (RFC 6749 section 6)");
             say(&token.expose());
-            Ok(told(settings, token.granted(), partial))
+            Ok(told(settings, &token, partial))
         }
         None => {
             complain(&"not refreshed: the authorization server gave no refresh token");
@@ -133,21 +133,28 @@ impl Answer {
 }
 
 /// Says what was granted, beside the token.
-fn told(client: &config::Client, granted: &ScopeSet, partial: PartialScopes) -> Answer {
+fn told(client: &config::Client, token: &OwnToken, partial: PartialScopes) -> Answer {
     let listed = |scopes: &ScopeSet| match scopes.is_empty() {
         true => "none".to_owned(),
         false => scopes.to_string(),
     };
+    let granted = token.granted();
     let missing = client.scopes.missing_from(granted);
     complain(&format_args!("asked for: {}", listed(&client.scopes)));
     complain(&format_args!("granted:   {}", listed(granted)));
     complain(&format_args!("missing:   {}", listed(&missing)));
-    if missing.is_empty() || partial == PartialScopes::Allow {
+    let details = token.missing_details();
+    if !client.authorization_details.is_empty() {
+        let types = if details.is_empty() { "none".to_owned() } else { details.join(" ") };
+        complain(&format_args!("missing authorization_details, by type: {types}"));
+    }
+    if (missing.is_empty() && details.is_empty()) || partial == PartialScopes::Allow {
         return Answer::Yes;
     }
-    complain(
-        &"The gateway refuses such a token: partial_scopes = \"refuse\" (RFC 6749 section 3.3).",
-    );
+    let rule = if missing.is_empty() { "9396 section 7" } else { "6749 section 3.3" };
+    complain(&format_args!(
+        "The gateway refuses such a token: partial_scopes = \"refuse\" (RFC {rule})."
+    ));
     Answer::No
 }
 
@@ -158,6 +165,9 @@ fn refused(cause: &OwnClientCause) -> String {
             "the answer of the authorization server cannot be used".to_owned()
         }
         OwnClientCause::PartialScopes(missing) => format!("scopes are missing: {missing}"),
+        OwnClientCause::PartialDetails(missing) => {
+            format!("authorization_details are missing: {}", missing.join(" "))
+        }
         OwnClientCause::RefusedUpstream => "the upstream refuses it".to_owned(),
     }
 }
@@ -175,8 +185,9 @@ Examples:
   scopegate token --config gateway.toml --client reports --refresh
   curl https://api.example.com/ -H \"Authorization: Bearer $(scopegate token --client reports)\"
 
-The token goes to standard output, alone; the scopes asked for, granted and missing go to
-standard error. With --refresh the token that came of the refresh token goes below it.
+The token goes to standard output, alone; the scopes asked for, granted and missing, and the types
+of the authorization_details that are missing, go to standard error. With --refresh the token that
+came of the refresh token goes below it.
 
-Exit codes: 0 a token, 1 refused, no refresh token for --refresh, or scopes are missing and
+Exit codes: 0 a token, 1 refused, no refresh token for --refresh, or scopes or details are missing and
 partial_scopes = \"refuse\", 2 the authorization server cannot be asked, or a mistake in configuration or arguments.";

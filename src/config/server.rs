@@ -12,6 +12,7 @@ use rustls_pki_types::CertificateDer;
 use super::Config;
 use crate::base::secret::Secret;
 use crate::oauth::{Algorithm, Audience, ClientId, Issuer, ScopeSet, SignatureAlgorithm};
+use crate::policy::DetailRequirement;
 
 /// `[authorization_servers.NAME]`.
 #[derive(Clone, Debug, PartialEq)]
@@ -337,7 +338,9 @@ pub struct Client {
     pub scopes: ScopeSet,
     /// RFC 8707, one parameter each.
     pub resources: Vec<Box<str>>,
-    /// What happens if fewer scopes are granted than asked for.
+    /// Objects that it asks for beside them (RFC 9396); 16 at most.
+    pub authorization_details: Vec<DetailRequirement>,
+    /// What happens if fewer scopes or details are granted than asked for.
     pub partial_scopes: PartialScopes,
     /// How long after a refusal it is not asked again; default 10 s.
     pub negative_cache_ttl: Duration,
@@ -441,7 +444,7 @@ impl TokenType {
 /// `partial_scopes`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum PartialScopes {
-    /// 502; the missing ones go to log and metric.
+    /// 502; the missing ones go to log, `/status` and, of scopes, a metric.
     Refuse,
     /// Used for what was granted.
     Allow,

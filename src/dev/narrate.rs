@@ -228,6 +228,9 @@ fn beyond(reason: &str) -> Option<&'static str> {
         "verifier_busy" => "too many questions to the authorization server are under way",
         "own_client_refused" => "the gateway itself was given no token for the API",
         "own_client_partial_scopes" => "the gateway's own token has fewer scopes than it needs",
+        "own_client_partial_details" => {
+            "the gateway's own token has fewer authorization details than it needs"
+        }
         "own_client_unusable" => "the answer about the gateway's own token cannot be used",
         "own_client_refused_upstream" => "the API does not accept the gateway's own token",
         "upstream_refused" => "the API cannot be reached",
@@ -325,6 +328,7 @@ mod tests {
             R::PreflightRefused(PreflightRefusal::Method),
             own(OwnClientCause::Refused("invalid_client")),
             own(OwnClientCause::PartialScopes(ScopeSet::default())),
+            own(OwnClientCause::PartialDetails(Box::default())),
             own(OwnClientCause::Unusable),
             own(OwnClientCause::RefusedUpstream),
         ];

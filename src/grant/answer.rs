@@ -12,6 +12,7 @@ use crate::base::secret::Secret;
 use crate::config::TokenType;
 use crate::oauth::{Claims, RawToken, ScopeSet};
 use crate::outbound::Answer;
+use crate::policy::details::AUTHORIZATION_DETAILS;
 use crate::reject::OutageCause;
 
 /// An access token of type bearer, and the field that carries it, both made once.
@@ -59,6 +60,8 @@ pub(super) struct TokenAnswer {
     pub(super) refresh: Option<Secret>,
     /// Whether `issued_token_type` says that the token is one that opens an API (RFC 8693 §2.2.1).
     pub(super) is_issued_for_apis: bool,
+    /// `authorization_details` as it stands there (RFC 9396 §7).
+    pub(super) details: Option<Value>,
     scope: Option<ScopeSet>,
 }
 
@@ -99,7 +102,7 @@ impl TokenFailure {
     }
 }
 
-/// The error codes of RFC 6749 §5.2 and RFC 8707 §2. A code from the network goes no further
+/// The error codes of RFC 6749 §5.2, RFC 8707 §2 and RFC 9396 §5. A code from the network goes no further
 /// than here.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum ErrorCode {
@@ -110,6 +113,7 @@ pub(super) enum ErrorCode {
     UnsupportedGrantType,
     InvalidScope,
     InvalidTarget,
+    InvalidAuthorizationDetails,
     /// Of RFC 6749 §4.1.2.1, and seen here too.
     AccessDenied,
     /// Of RFC 6750 §3.1; some servers say it of a token that is to be exchanged.
@@ -119,7 +123,7 @@ pub(super) enum ErrorCode {
 }
 
 impl ErrorCode {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::InvalidRequest,
         Self::InvalidClient,
         Self::InvalidGrant,
@@ -127,6 +131,7 @@ impl ErrorCode {
         Self::UnsupportedGrantType,
         Self::InvalidScope,
         Self::InvalidTarget,
+        Self::InvalidAuthorizationDetails,
         Self::AccessDenied,
         Self::InvalidToken,
         Self::Unknown,
@@ -142,6 +147,7 @@ impl ErrorCode {
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
             Self::InvalidTarget => "invalid_target",
+            Self::InvalidAuthorizationDetails => "invalid_authorization_details",
             Self::AccessDenied => "access_denied",
             Self::InvalidToken => "invalid_token",
             Self::Unknown => "unknown",
@@ -166,6 +172,7 @@ impl ErrorCode {
             | Self::UnsupportedGrantType
             | Self::InvalidScope
             | Self::InvalidTarget
+            | Self::InvalidAuthorizationDetails
             | Self::InvalidToken => self,
         }
     }
@@ -209,6 +216,7 @@ fn granted(body: &Claims) -> Result<TokenAnswer, TokenFailure> {
         life: life(body)?,
         refresh: refresh.filter(|text| is_refresh_token(text)).map(Secret::new),
         is_issued_for_apis: TokenType::ALL.iter().any(|one| Some(one.uri()) == issued),
+        details: body.value(AUTHORIZATION_DETAILS).cloned(),
         scope: scope(body)?,
     })
 }
@@ -345,6 +353,11 @@ mod tests {
             (401, r#"{"error":"invalid_scope"}"#, Refused(Code::InvalidScope)),
             (400, r#"{"error":"unauthorized_client"}"#, Refused(Code::UnauthorizedClient)),
             (400, r#"{"error":"invalid_target"}"#, Refused(Code::InvalidTarget)),
+            (
+                400,
+                r#"{"error":"invalid_authorization_details"}"#,
+                Refused(Code::InvalidAuthorizationDetails),
+            ),
             (403, r#"{"error":"access_denied"}"#, Refused(Code::AccessDenied)),
             (400, r#"{"error":"s3cret\n"}"#, Refused(Code::Unknown)),
             (400, r#"{"error":"server_error"}"#, outage()),

@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 
 use super::answer::{TokenAnswer, TokenFailure};
 use super::ask;
-use super::own_token::OwnToken;
+use super::own_token::{Granted, OwnToken};
 use super::refusal::Why;
 use super::request::{Asked, TokenRequest};
 use crate::base::secret::Secret;
@@ -16,6 +16,7 @@ use crate::base::time::{self, Now};
 use crate::config::{self, PartialScopes};
 use crate::oauth::ScopeSet;
 use crate::outbound::{OutboundClient, OutboundError};
+use crate::policy::details::missing_types;
 use crate::reject::{OwnClientCause, Rejection};
 use crate::telemetry::Metrics;
 use crate::verify::{IssuedFacts, Server, Shared};
@@ -38,7 +39,18 @@ pub(super) struct Answered {
 /// A token that is good enough, and what it lacks.
 pub(super) struct Weighed {
     pub(super) token: OwnToken,
+    /// The scopes; what is missing of the details, the token says.
     pub(super) missing: ScopeSet,
+}
+
+impl Weighed {
+    /// The label of the metric.
+    pub(super) fn word(&self) -> &'static str {
+        match self.missing.is_empty() && self.token.missing_details().is_empty() {
+            true => "granted",
+            false => "partial",
+        }
+    }
 }
 
 /// Why there is no token, and for how long that stays the answer.
@@ -68,6 +80,7 @@ impl Asker {
             grant,
             scopes: &self.settings.scopes,
             resources: &self.settings.resources,
+            details: &self.settings.authorization_details,
         };
         let answer = ask(&self.server, &self.outbound, &request, sent).await?;
         Ok(Answered { answer, sent })
@@ -101,17 +114,24 @@ impl Asker {
     pub(super) async fn weigh(
         &self,
         answered: Answered,
-        note: impl FnOnce(&ScopeSet),
+        note: impl FnOnce(&Granted),
     ) -> Result<Weighed, Failed> {
         let Answered { answer, sent } = answered;
         let settings = &self.settings;
         let life = answer.life.unwrap_or(settings.cache_ttl);
-        let granted = self.granted(&answer, sent, life).await?;
-        let missing = settings.scopes.missing_from(&granted);
+        let scopes = self.granted(&answer, sent, life).await?;
+        let missing = settings.scopes.missing_from(&scopes);
+        let details = missing_types(&settings.authorization_details, answer.details.as_ref());
+        let granted = Granted { scopes, missing_details: details };
         self.metrics.missing_scopes(&settings.name).set(whole(missing.len()));
         note(&granted);
-        if !missing.is_empty() && settings.partial_scopes == PartialScopes::Refuse {
-            return Err(self.failed(OwnClientCause::PartialScopes(missing)));
+        if settings.partial_scopes == PartialScopes::Refuse {
+            if !missing.is_empty() {
+                return Err(self.failed(OwnClientCause::PartialScopes(missing)));
+            }
+            if !granted.missing_details.is_empty() {
+                return Err(self.failed(OwnClientCause::PartialDetails(granted.missing_details)));
+            }
         }
         let has_end = answer.life.is_some();
         let refresh = answer.refresh.filter(|_| settings.refresh_tokens);

@@ -175,7 +175,8 @@ impl Inner {
             parameters: Default::default(),
         };
         let grant = Asked::ClientCredentials;
-        let request = TokenRequest { client: &client, grant, scopes: asked, resources: &[] };
+        let request =
+            TokenRequest { client: &client, grant, scopes: asked, resources: &[], details: &[] };
         let sent = time::now();
         match ask(&self.server, self.server.outbound(), &request, sent).await {
             Ok(answer) => self.keep_good(key, answer, credential, asked, sent),

@@ -23,7 +23,7 @@ use super::asker::{Answered, Asker, Failed, Weighed};
 use super::flight::Flights;
 use super::issued::Remaining;
 use super::own_client::OwnClient;
-use super::own_token::OwnToken;
+use super::own_token::{Granted, OwnToken};
 use super::refusal::{Refusal, Why};
 use super::request::Asked;
 use super::status::ClientStatus;
@@ -31,7 +31,7 @@ use super::{WAIT_MAX, until};
 use crate::base::secret::Secret;
 use crate::base::time::{self, Now, UnixSeconds};
 use crate::config::{self, ExchangeGrant, Grant};
-use crate::oauth::{RawToken, ScopeSet, TokenDigest};
+use crate::oauth::{RawToken, TokenDigest};
 use crate::outbound::OutboundError;
 use crate::reject::{OutageCause, OwnClientCause, Rejection};
 use crate::telemetry::CacheKind;
@@ -55,7 +55,7 @@ type Outcome = Result<Arc<OwnToken>, Refusal>;
 /// What the last exchanges left. Locked for a few instructions, and not where a token is held.
 #[derive(Default)]
 struct Last {
-    granted: Option<ScopeSet>,
+    granted: Option<Granted>,
     /// What went wrong last, if nothing went well since.
     error: Option<&'static str>,
     /// What stands against every exchange.
@@ -223,7 +223,7 @@ impl ExchangeClient {
         }
         let outcome = match self.ask(&flight).await {
             Ok(answered) => {
-                let note = |granted: &ScopeSet| self.last().granted = Some(granted.clone());
+                let note = |granted: &Granted| self.last().granted = Some(granted.clone());
                 self.asker.weigh(answered, note).await
             }
             Err(failed) => Err(failed),
@@ -295,16 +295,16 @@ impl ExchangeClient {
             | ErrorCode::UnsupportedGrantType
             | ErrorCode::InvalidScope
             | ErrorCode::InvalidTarget
+            | ErrorCode::InvalidAuthorizationDetails
             | ErrorCode::AccessDenied
             | ErrorCode::Unknown => false,
         }
     }
 
     fn keep(&self, flight: &Flight, weighed: Weighed) -> Arc<OwnToken> {
-        let Weighed { token, missing } = weighed;
         let client = &self.settings().name;
-        let word = if missing.is_empty() { "granted" } else { "partial" };
-        self.asker.metrics.own_client(client, word).inc();
+        self.asker.metrics.own_client(client, weighed.word()).inc();
+        let Weighed { token, missing } = weighed;
         let now = time::now();
         let token = Arc::new(token.within(self.grant.cap, flight.until, now));
         if token.is_good(now) {
@@ -315,7 +315,8 @@ impl ExchangeClient {
         (last.error, last.refusal) = (None, None);
         drop(last);
         let subject = flight.digest;
-        tracing::debug!(%client, %subject, granted = %token.granted(), %missing, "token exchanged");
+        let missing_details = token.missing_details().join(" ");
+        tracing::debug!(%client, %subject, granted = %token.granted(), %missing, missing_details, "token exchanged");
         token
     }
 

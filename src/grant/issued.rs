@@ -90,6 +90,7 @@ impl Why {
             | ErrorCode::InvalidToken
             | ErrorCode::UnsupportedGrantType
             | ErrorCode::InvalidTarget
+            | ErrorCode::InvalidAuthorizationDetails
             | ErrorCode::Unknown => Self::Request(code.name()),
         }
     }

@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 
 use super::asker::{Answered, Asker, Failed, Weighed};
 use super::flight::Flights;
-use super::own_token::{OwnToken, RENEW_MIN};
+use super::own_token::{Granted, OwnToken, RENEW_MIN};
 use super::refusal::{Refusal, Why};
 use super::request::Asked;
 use super::status::ClientStatus;
@@ -28,7 +28,6 @@ use super::{RETRY_DEFAULT, until};
 use crate::base::random;
 use crate::base::time::{self, Now};
 use crate::config;
-use crate::oauth::ScopeSet;
 use crate::outbound::OutboundError;
 use crate::reject::{OutageCause, OwnClientCause, Rejection};
 use crate::verify::{Server, Shared};
@@ -46,7 +45,7 @@ type Outcome = Result<Arc<OwnToken>, Rejection>;
 /// What the last exchanges left. Locked for a few instructions, and not on the hot path.
 #[derive(Default)]
 struct Last {
-    granted: Option<ScopeSet>,
+    granted: Option<Granted>,
     refusal: Option<Refusal>,
     dropped: Option<Instant>,
     renewal: Option<AbortHandle>,
@@ -204,7 +203,7 @@ impl OwnClient {
         }
         let outcome = match self.ask(replacing).await {
             Ok(answered) => {
-                let note = |granted: &ScopeSet| self.last().granted = Some(granted.clone());
+                let note = |granted: &Granted| self.last().granted = Some(granted.clone());
                 self.asker.weigh(answered, note).await
             }
             Err(failed) => Err(failed),
@@ -228,12 +227,13 @@ impl OwnClient {
     fn settle(self: &Arc<Self>, outcome: Result<Weighed, Failed>) -> Outcome {
         let name = &self.settings().name;
         match outcome {
-            Ok(Weighed { token, missing }) => {
+            Ok(weighed) => {
+                self.asker.metrics.own_client(name, weighed.word()).inc();
+                let Weighed { token, missing } = weighed;
                 if !missing.is_empty() {
                     tracing::warn!(client = %name, %missing, "client was granted fewer scopes");
                 }
-                let word = if missing.is_empty() { "granted" } else { "partial" };
-                self.asker.metrics.own_client(name, word).inc();
+                tell_missing_details(name, token.missing_details());
                 let token = Arc::new(token);
                 self.current.store(Some(Arc::clone(&token)));
                 let renewal = renew(Arc::downgrade(self), Arc::clone(&token));
@@ -246,8 +246,14 @@ impl OwnClient {
             }
             Err((why, wait)) => {
                 self.asker.metrics.own_client(name, why.label()).inc();
-                if let Why::Client(OwnClientCause::PartialScopes(missing)) = &why {
-                    tracing::warn!(client = %name, %missing, "client was granted fewer scopes");
+                match &why {
+                    Why::Client(OwnClientCause::PartialScopes(missing)) => {
+                        tracing::warn!(client = %name, %missing, "client was granted fewer scopes");
+                    }
+                    Why::Client(OwnClientCause::PartialDetails(missing)) => {
+                        tell_missing_details(name, missing);
+                    }
+                    _ => {}
                 }
                 tracing::warn!(client = %name, error = why.word(), "client was given no token");
                 let now = time::now();
@@ -261,6 +267,13 @@ impl OwnClient {
 
     fn last(&self) -> MutexGuard<'_, Last> {
         self.last.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn tell_missing_details(client: &str, missing: &[Box<str>]) {
+    if !missing.is_empty() {
+        let missing = missing.join(" ");
+        tracing::warn!(client, missing, "client was granted fewer authorization details");
     }
 }
 
@@ -354,6 +367,58 @@ mod tests {
             "grant_type=client_credentials&scope=a+b&resource=https%3A%2F%2Fx.test%2F1\
              &resource=https%3A%2F%2Fx.test%2F2&audience=aud"
         );
+    }
+
+    #[tokio::test]
+    async fn rfc9396_7_fewer_details_than_asked_are_refused_or_used_as_partial_scopes_says() {
+        use crate::policy::DetailRequirement;
+        let payment = r#"{"type":"payment_initiation","actions":["initiate","status","cancel"]}"#;
+        let accounts = r#"{"type":"account_information"}"#;
+        let both: &[&str] = &["payment_initiation", "account_information"];
+        #[rustfmt::skip]
+        let cases: [(String, &[&str]); 5] = [
+            (format!(r#","authorization_details":[{accounts},{payment}]"#), &[]),
+            (format!(r#","authorization_details":[{payment}]"#),            &["account_information"]),
+            (format!(r#","authorization_details":{payment}"#),              both),
+            (format!(r#","authorization_details":[{accounts},{payment},{{}}]"#), both),
+            (String::new(),                                                 both),
+        ];
+        for (member, missing) in cases {
+            let types: Box<[Box<str>]> = missing.iter().map(|kind| Box::from(*kind)).collect();
+            for partial in [PartialScopes::Refuse, PartialScopes::Allow] {
+                let fixture = answering(token_reply(&format!(r#","scope":"a"{member}"#))).await;
+                let initiate = ("actions", ["initiate".into()].into());
+                let asked = |kind: &str, lists| DetailRequirement {
+                    kind: kind.into(),
+                    identifier: None,
+                    lists,
+                };
+                let settings = config::Client {
+                    scopes: scopes("a"),
+                    authorization_details: vec![
+                        asked("payment_initiation", vec![initiate]),
+                        asked("account_information", vec![]),
+                    ],
+                    partial_scopes: partial,
+                    ..fixture.client_settings()
+                };
+                let server = Arc::clone(&fixture.server);
+                let client = OwnClient::start(settings, server, &fixture.shared).unwrap();
+                let given = client.token().await.map(|token| token.missing_details().to_vec());
+                let expected = match !missing.is_empty() && partial == PartialScopes::Refuse {
+                    true => Err(refused(OwnClientCause::PartialDetails(types.clone()))),
+                    false => Ok(types.to_vec()),
+                };
+                assert_eq!(given, expected, "{member} {partial:?}");
+                let status = serde_json::to_value(client.status()).unwrap();
+                assert_eq!(status["missing_authorization_details"], serde_json::json!(missing));
+                let word = if missing.is_empty() { "granted" } else { "partial" };
+                assert_eq!(
+                    fixture.counted("scopegate_client_tokens_total", &["reports", word]),
+                    1.0
+                );
+            }
+        }
     }
 
     #[tokio::test]

@@ -11,6 +11,14 @@ use crate::base::secret::Secret;
 use crate::base::time::{Now, UnixSeconds};
 use crate::oauth::ScopeSet;
 
+/// What an answer gave, as far as anybody could tell.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Granted {
+    pub(super) scopes: ScopeSet,
+    /// The types of those `authorization_details` that were asked for and not granted.
+    pub(super) missing_details: Box<[Box<str>]>,
+}
+
 /// A token that a client of the gateway's own was given, for one upstream's eyes: its own, or one for
 /// a caller's.
 #[derive(Debug)]
@@ -19,7 +27,7 @@ pub struct OwnToken {
     /// What renews it, until it is spent: never kept for longer than the token itself.
     refresh: Mutex<Option<Secret>>,
     bearer: BearerToken,
-    granted: ScopeSet,
+    granted: Granted,
     life: Duration,
     good_until: Instant,
     expires: UnixSeconds,
@@ -28,7 +36,7 @@ pub struct OwnToken {
 impl OwnToken {
     /// A token that was asked for at `sent` and lives for `life` from then: the answer says how
     /// long, and nothing says that it travelled fast.
-    pub(super) fn new(bearer: BearerToken, granted: ScopeSet, life: Duration, sent: Now) -> Self {
+    pub(super) fn new(bearer: BearerToken, granted: Granted, life: Duration, sent: Now) -> Self {
         let (since, good_until) = (sent.instant, until(sent.instant, good_for(life)));
         let refresh = Mutex::default();
         Self { since, refresh, bearer, granted, life, good_until, expires: sent.unix.plus(life) }
@@ -81,7 +89,12 @@ impl OwnToken {
 
     /// The scopes that it was granted, as far as anybody could tell.
     pub fn granted(&self) -> &ScopeSet {
-        &self.granted
+        &self.granted.scopes
+    }
+
+    /// The types of the `authorization_details` that were asked for and not granted (RFC 9396 §7).
+    pub fn missing_details(&self) -> &[Box<str>] {
+        &self.granted.missing_details
     }
 
     /// Whether it may be sent. Both clocks must agree: the monotonic one stands still while a
@@ -123,7 +136,7 @@ mod tests {
     fn a_token_is_good_until_shortly_before_its_end_by_both_clocks() {
         let sent = time::now();
         let life = Duration::from_secs(60);
-        let token = OwnToken::new(bearer("t"), ScopeSet::default(), life, sent);
+        let token = OwnToken::new(bearer("t"), Granted::default(), life, sent);
         let at = |instant_s, unix_s| {
             let [instant, unix] = [instant_s, unix_s].map(Duration::from_secs);
             token.is_good(Now { instant: sent.instant + instant, unix: sent.unix.plus(unix) })
@@ -145,7 +158,7 @@ mod tests {
     fn renewal_precedes_the_end_and_is_spread() {
         let renew = |seconds, random| {
             let life = Duration::from_secs(seconds);
-            let token = OwnToken::new(bearer("t"), ScopeSet::default(), life, time::now());
+            let token = OwnToken::new(bearer("t"), Granted::default(), life, time::now());
             token.renew_after(random).as_millis()
         };
         assert_eq!((renew(100, 0), renew(100, 255)), (70_000, 80_000));

@@ -62,6 +62,7 @@ impl Why {
         match self {
             Self::Client(OwnClientCause::Refused(code)) => code,
             Self::Client(OwnClientCause::PartialScopes(_)) => "partial_scopes",
+            Self::Client(OwnClientCause::PartialDetails(_)) => "partial_details",
             Self::Client(OwnClientCause::Unusable) => "unusable",
             Self::Client(OwnClientCause::RefusedUpstream) => "refused_upstream",
             Self::Outage(cause) => cause.reason(),
@@ -74,7 +75,9 @@ impl Why {
     pub(super) const fn label(&self) -> &'static str {
         match self {
             Self::Client(OwnClientCause::Refused(_) | OwnClientCause::RefusedUpstream) => "refused",
-            Self::Client(OwnClientCause::PartialScopes(_)) => "partial",
+            Self::Client(OwnClientCause::PartialScopes(_) | OwnClientCause::PartialDetails(_)) => {
+                "partial"
+            }
             Self::Client(OwnClientCause::Unusable) => "unusable",
             Self::Outage(_) => "unavailable",
             Self::Subject(_) => "subject_refused",

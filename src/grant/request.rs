@@ -6,6 +6,7 @@ use crate::base::secret::Secret;
 use crate::config::{ClientAuthentication, TokenExchange, TokenType};
 use crate::oauth::ScopeSet;
 use crate::outbound::Tries;
+use crate::policy::details::{self, AUTHORIZATION_DETAILS, DetailRequirement};
 
 /// What is asked of the token endpoint, and by whom.
 pub(super) struct TokenRequest<'a> {
@@ -13,6 +14,7 @@ pub(super) struct TokenRequest<'a> {
     pub(super) grant: Asked<'a>,
     pub(super) scopes: &'a ScopeSet,
     pub(super) resources: &'a [Box<str>],
+    pub(super) details: &'a [DetailRequirement],
 }
 
 /// The grant, and what it takes.
@@ -30,17 +32,22 @@ pub(super) enum Asked<'a> {
 type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
 
 impl TokenRequest<'_> {
-    /// The parameters of the grant, of RFC 6749 §3.3 and of RFC 8707 §2. Without scopes there is
-    /// no `scope`: an empty one breaks its grammar. A refresh asks for none either, as its token is
-    /// to have those that the first one had (RFC 6749 §6).
+    /// The parameters of the grant, of RFC 6749 §3.3, RFC 8707 §2 and RFC 9396 §6. Without scopes
+    /// there is no `scope`: an empty one breaks its grammar. A refresh asks for none either, nor for
+    /// details, as its token is to have those that the first one had (RFC 6749 §6).
     pub(super) fn parameters(&self) -> Vec<Parameter<'_>> {
         let mut parameters = vec![("grant_type".into(), self.grant.name().into())];
         parameters.extend(self.grant.parameters());
-        if !self.scopes.is_empty() && !matches!(self.grant, Asked::Refresh(_)) {
+        let is_refresh = matches!(self.grant, Asked::Refresh(_));
+        if !self.scopes.is_empty() && !is_refresh {
             parameters.push(("scope".into(), self.scopes.to_string().into()));
         }
         for resource in self.resources {
             parameters.push(("resource".into(), Cow::Borrowed(&**resource)));
+        }
+        if !self.details.is_empty() && !is_refresh {
+            parameters
+                .push((AUTHORIZATION_DETAILS.into(), details::parameter(self.details).into()));
         }
         parameters
     }
@@ -106,9 +113,17 @@ mod tests {
     use crate::outbound::testing::client_of;
 
     fn form(grant: Asked<'_>, asked: &str, resources: &[Box<str>]) -> String {
+        form_with(grant, asked, (resources, &[]))
+    }
+
+    fn form_with(
+        grant: Asked<'_>,
+        asked: &str,
+        (resources, details): (&[Box<str>], &[DetailRequirement]),
+    ) -> String {
         let method = ClientAuthenticationMethod::SecretBasic(Secret::new("s"), BasicEncoding::Form);
         let (client, scopes) = (client_of("id", method), scopes(asked));
-        let request = TokenRequest { client: &client, grant, scopes: &scopes, resources };
+        let request = TokenRequest { client: &client, grant, scopes: &scopes, resources, details };
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.extend_pairs(request.parameters());
         form.finish()
@@ -171,6 +186,24 @@ mod tests {
             "grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer\
              &assertion=eyJhbGciOiJFUzI1NiJ9.eyJpc3Mi.J9l-ZhwP&scope=a"
         );
+    }
+
+    #[test]
+    fn rfc9396_6_every_grant_asks_for_details_and_a_refresh_does_not() {
+        let details =
+            [DetailRequirement { kind: "account_information".into(), ..Default::default() }];
+        let (token, settings) = (Secret::new("t"), settings());
+        let expected = "&authorization_details=%5B%7B%22type%22%3A%22account_information%22%7D%5D";
+        for (grant, is_sent) in [
+            (Asked::ClientCredentials, true),
+            (Asked::TokenExchange(&settings, &token, None), true),
+            (Asked::JwtBearer(&token), true),
+            (Asked::Refresh(&token), false),
+        ] {
+            let sent = form_with(grant, "a", (&[], &details));
+            assert_eq!(sent.ends_with(expected), is_sent, "{sent}");
+            assert_eq!(sent.contains("details"), is_sent, "{sent}");
+        }
     }
 
     /// The request of RFC 6749 §6.

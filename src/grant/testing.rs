@@ -129,6 +129,7 @@ impl Fixture {
             authentication: client_of("reports", secret_basic()),
             scopes: ScopeSet::default(),
             resources: vec![],
+            authorization_details: vec![],
             partial_scopes: PartialScopes::Refuse,
             negative_cache_ttl: Duration::from_secs(10),
             cache_ttl: Duration::from_secs(60),

@@ -195,6 +195,9 @@ pub enum OwnClientCause {
     Refused(&'static str),
     /// Fewer scopes were granted than asked for: the missing ones.
     PartialScopes(ScopeSet),
+    /// Fewer `authorization_details` were granted than asked for (RFC 9396 §7): the types of the
+    /// missing ones.
+    PartialDetails(Box<[Box<str>]>),
     /// The answer cannot be used.
     Unusable,
     /// The upstream does not accept the token it was given.

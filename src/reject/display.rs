@@ -17,6 +17,9 @@ impl fmt::Display for Rejection {
                     OwnClientCause::PartialScopes(missing) => {
                         write!(formatter, ": not granted: {missing}")
                     }
+                    OwnClientCause::PartialDetails(missing) => {
+                        write!(formatter, ": not granted: {}", missing.join(" "))
+                    }
                     OwnClientCause::Unusable | OwnClientCause::RefusedUpstream => Ok(()),
                 }
             }
@@ -52,10 +55,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_operator_reads_which_client_lacks_which_scopes() {
+    fn the_operator_reads_which_client_lacks_what() {
         let cause = OwnClientCause::PartialScopes(ScopeSet::from_claim("b a"));
         let refusal = Rejection::OwnClientRefused(OwnClientFailure { client: "out".into(), cause });
         let expected = "own_client_partial_scopes: clients.out: not granted: a b";
+        assert_eq!(refusal.to_string(), expected);
+        let cause = OwnClientCause::PartialDetails(["a".into(), "b".into()].into());
+        let refusal = Rejection::OwnClientRefused(OwnClientFailure { client: "out".into(), cause });
+        let expected = "own_client_partial_details: clients.out: not granted: a b";
         assert_eq!(refusal.to_string(), expected);
         assert_eq!(Rejection::RouteUnknown.to_string(), "route_unknown");
     }

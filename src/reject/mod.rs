@@ -212,6 +212,7 @@ impl Rejection {
             Self::OwnClientRefused(failure) => match failure.cause {
                 OwnClientCause::Refused(_)
                 | OwnClientCause::PartialScopes(_)
+                | OwnClientCause::PartialDetails(_)
                 | OwnClientCause::RefusedUpstream => Level::ERROR,
                 OwnClientCause::Unusable => Level::WARN,
             },
@@ -409,6 +410,7 @@ mod tests {
             (outage(O::Busy),                          503, "verifier_busy",                 None,    warn,  14, Some(7)),
             (own_client(W::Refused("invalid_client")), 502, "own_client_refused",            None,    error, 14, None),
             (own_client(W::PartialScopes(hidden)),     502, "own_client_partial_scopes",     None,    error, 14, None),
+            (own_client(W::PartialDetails(["t".into()].into())), 502, "own_client_partial_details", None,   error, 14, None),
             (own_client(W::Unusable),                  502, "own_client_unusable",           None,    warn,  14, None),
             (own_client(W::RefusedUpstream),           502, "own_client_refused_upstream",   None,    error, 14, None),
             (R::UpstreamFailed(U::Refused),            502, "upstream_refused",              None,    warn,  14, None),

@@ -66,6 +66,7 @@ impl Rejection {
             Self::OwnClientRefused(failure) => match failure.cause {
                 OwnClientCause::Refused(_) => "own_client_refused",
                 OwnClientCause::PartialScopes(_) => "own_client_partial_scopes",
+                OwnClientCause::PartialDetails(_) => "own_client_partial_details",
                 OwnClientCause::Unusable => "own_client_unusable",
                 OwnClientCause::RefusedUpstream => "own_client_refused_upstream",
             },

@@ -37,6 +37,17 @@ export function resourceFor(resource, client) {
   return { ...RESOURCES[resource], scope: client.api_scope ?? ALL };
 }
 
+/** RFC 9396: the types of its examples; any object of these can be asked for. */
+export const DETAIL_TYPES = {
+  account_information: { validate() {} },
+  payment_initiation: { validate() {} },
+};
+
+/** Of the `authorization_details` asked for, those that this client can have. */
+export function detailsFor({ authorization_details: asked = '[]' }, { detail_types: types }) {
+  return JSON.parse(asked).filter(({ type }) => !types || types.includes(type));
+}
+
 /** Any login name is let in, with any password. Those listed here have claims of their own. */
 export const USERS = {
   alice: { department: ['it'], roles: ['admin', 'reader'] },
@@ -56,6 +67,7 @@ const client = (client_id, grant_types, more = {}) => ({
   response_types: grant_types.includes('authorization_code') ? ['code'] : [],
   redirect_uris: grant_types.includes('authorization_code') ? ['http://127.0.0.1/callback'] : [],
   api_scope: ALL, // not OAuth metadata: the API scopes that this client can be granted
+  authorization_details_types: Object.keys(DETAIL_TYPES), // it may ask for these; detail_types: is granted
   ...more,
 });
 const machine = (client_id, more) => client(client_id, ['client_credentials'], more);
@@ -67,7 +79,7 @@ const open = (client_id, more) =>
 export function initialClients(clientKeys) {
   return [
     machine('reports'),
-    machine('limited', { api_scope: 'orders:read' }),
+    machine('limited', { api_scope: 'orders:read', detail_types: ['account_information'] }),
     machine('poster', { token_endpoint_auth_method: 'client_secret_post' }),
     machine('signer', {
       client_secret: undefined,

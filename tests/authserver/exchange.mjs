@@ -3,14 +3,14 @@
 import { createLocalJWKSet, jwtVerify } from 'jose';
 import { errors } from 'oidc-provider';
 
-import { DEFAULT_RESOURCE, resourceFor } from './directory.mjs';
+import { DEFAULT_RESOURCE, detailsFor, resourceFor } from './directory.mjs';
 import { JWT_BEARER, TOKEN_EXCHANGE } from './grants.mjs';
 import { publicJwk } from './keys.mjs';
 
 const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token';
 const JWT = 'urn:ietf:params:oauth:token-type:jwt';
 
-const TARGET = ['audience', 'resource', 'scope'];
+const TARGET = ['audience', 'resource', 'scope', 'authorization_details'];
 const SUBJECT = ['subject_token', 'subject_token_type', 'actor_token', 'actor_token_type'];
 
 /** Claims of a token that came of an exchange; one that was refreshed no longer knows who acted before. */
@@ -70,6 +70,7 @@ async function issue(provider, ctx, gty, subject, act) {
   const token = new provider.AccessToken(made);
   token.resourceServer = new provider.ResourceServer(resource, info);
   token.ownClaims = { act };
+  if (params.authorization_details) token.rar = detailsFor(params, client);
   const refresh = client.grantTypeAllowed('refresh_token')
     && await new provider.RefreshToken({ ...made, resource, rotations: 0 }).save();
   return {
@@ -77,6 +78,7 @@ async function issue(provider, ctx, gty, subject, act) {
     token_type: 'Bearer',
     expires_in: token.expiration,
     scope,
+    ...(token.rar && { authorization_details: token.rar }),
     ...(refresh && { refresh_token: refresh }),
   };
 }

@@ -4,7 +4,7 @@ import { errors, Provider } from 'oidc-provider';
 import { exchangedClaims, installExchange } from './exchange.mjs';
 import { installLogin } from './login.mjs';
 import { aliases, MTLS } from './mtls.mjs';
-import { DEFAULT_RESOURCE, OUTSIDER, resourceFor, USERS } from './directory.mjs';
+import { detailsFor, DETAIL_TYPES, DEFAULT_RESOURCE, OUTSIDER, resourceFor, USERS } from './directory.mjs';
 
 // oidc-provider 9 is written for Node.js 22; this is the one function that Node.js 20 lacks.
 URL.parse ??= (url, base) => (URL.canParse(url, base) ? new URL(url, base) : null);
@@ -19,7 +19,7 @@ export function createProvider({ issuer, keys, store, mtls }) {
     cookies: { keys: ['only-for-tests'] },
     scopes: ['openid', 'offline_access'],
     claims: { openid: ['sub', 'department', 'roles'] },
-    extraClientMetadata: { properties: ['api_scope', 'assertion_audience', 'cors_origins'] },
+    extraClientMetadata: { properties: ['api_scope', 'detail_types', 'assertion_audience', 'cors_origins'] },
     clientBasedCORS: (ctx, origin, client) => client.cors_origins?.includes(origin) ?? false,
     // What the user refused once is not asked again, unless the client says `prompt=consent`.
     loadExistingGrant: ({ oidc }) => {
@@ -61,8 +61,12 @@ export function createProvider({ issuer, keys, store, mtls }) {
         enabled: true,
         allowedPolicy: (ctx, client) => client.clientId !== OUTSIDER,
       },
-      // Switched off: only what mint.mjs puts into an opaque token is told.
       richAuthorizationRequests: {
+        enabled: true,
+        types: DETAIL_TYPES,
+        authorizationDetailsForGrantSource: () => undefined, // users grant none
+        authorizationDetailsForAccessToken: (ctx) => detailsFor(ctx.oidc.params, ctx.oidc.client),
+        // Also what mint.mjs puts into an opaque token.
         authorizationDetailsForIntrospection: (ctx, token) => token.rar,
       },
       jwtIntrospection: { enabled: true }, // RFC 9701, for whoever asks for it

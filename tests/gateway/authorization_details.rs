@@ -1,10 +1,13 @@
-//! Rich authorization requests (RFC 9396): what a route asks of a token's `authorization_details`.
+//! Rich authorization requests (RFC 9396): what a route asks of a token's `authorization_details`, and
+//! what the gateway's own clients ask for.
 
 use serde_json::{Value, json};
 
+use crate::harness::gateway::command;
 use crate::harness::issuer::{AUDIENCE, TestIssuer};
-use crate::harness::world::endpoints;
-use crate::harness::{Backend, Reply, World};
+use crate::harness::program::run;
+use crate::harness::world::{Setup, client, endpoints};
+use crate::harness::{AuthServer, Backend, Reply, World};
 
 const ROUTES: [&str; 3] = [
     r#"path = "/pay", access = { authorization_details = [{ type = "payment_initiation", actions = ["initiate"], locations = ["https://example.com/payments"] }] }"#,
@@ -128,5 +131,89 @@ async fn rfc9396_9_2_a_jwt_that_is_asked_about_has_what_both_grant() {
     for (path, status) in [("/pay", 403), ("/list", 200)] {
         let answer = world.gateway.get(path).bearer(&token).send().await;
         assert_eq!(answer.status, status, "{path}: {}", answer.text());
+    }
+}
+
+/// At a real server: what comes back opens the routes that require it, by `forward` and by exchange.
+#[tokio::test]
+async fn rfc9396_7_the_gateways_own_client_asks_for_details_and_sees_what_it_got() {
+    let asks = r#"authorization_details = [{ type = "account_information", actions = ["list_accounts", "read_balances"] }, { type = "payment_initiation", locations = ["https://example.com/payments"] }]"#;
+    let allow = format!("{asks}\npartial_scopes = \"allow\"");
+    let exchange = format!("{asks}\ngrant = \"token_exchange\"");
+    let wrong = r#"authorization_details = [{ type = "unknown_here" }]"#;
+    let (server, upstream) = (AuthServer::start().await, Backend::start().await);
+    let gateway = Setup::new()
+        .server("main", &server, "")
+        .secret("whole", "reports-secret")
+        .secret("strict", "limited-secret")
+        .secret("lenient", "limited-secret")
+        .secret("inner", "exchanger-secret")
+        .secret("wrong", "reports-secret")
+        .table(&client("whole", "reports", "orders:read", asks))
+        .table(&client("strict", "limited", "orders:read", asks))
+        .table(&client("lenient", "limited", "orders:read", &allow))
+        .table(&client("inner", "exchanger", "orders:read", &exchange))
+        .table(&client("wrong", "reports", "orders:read", wrong))
+        .upstream("api", &upstream.url(), "")
+        .route(r#"path = "/whole", access = "public", forward = { client = "whole" }"#)
+        .route(r#"path = "/strict", access = "public", forward = { client = "strict" }"#)
+        .route(r#"path = "/lenient", access = "public", forward = { client = "lenient" }"#)
+        .route(r#"path = "/inner", access = { scopes = ["orders:read"] }, forward = { exchange = "inner" }"#)
+        .route(r#"path = "/wrong", access = "public", forward = { client = "wrong" }"#)
+        .route(r#"path = "/accounts", access = { authorization_details = [{ type = "account_information", actions = ["read_balances"] }] }"#)
+        .route(r#"path = "/pay", access = { authorization_details = [{ type = "payment_initiation" }] }"#)
+        .start()
+        .await;
+    let callers = server.mint(json!({ "scope": "orders:read" })).await;
+    #[rustfmt::skip]
+    let cases: [(&str, &[&str], Value, &[(&str, u16)]); 5] = [
+        ("whole",   &[],                     Value::Null,                           &[("/accounts", 200), ("/pay", 200)]),
+        ("lenient", &["payment_initiation"], Value::Null,                           &[("/accounts", 200), ("/pay", 403)]),
+        ("inner",   &[],                     Value::Null,                           &[("/accounts", 200), ("/pay", 200)]),
+        ("strict",  &["payment_initiation"], json!("partial_details"),              &[]),
+        ("wrong",   &[],                     json!("invalid_authorization_details"), &[]),
+    ];
+    for (name, missing, error, opens) in cases {
+        let path = format!("/{name}");
+        let answer = gateway.get(&path).bearer(&callers).send().await;
+        let expected = if error.is_null() { 200 } else { 502 };
+        assert_eq!(answer.status, expected, "{name}: {}", answer.text());
+        assert!(!answer.text().contains("payment_initiation"), "the caller need not know");
+        let status = gateway.admin("/status").await.json();
+        let shown = status["clients"].as_array().unwrap().iter().find(|one| one["name"] == name);
+        let shown = shown.unwrap();
+        assert_eq!(shown["missing_authorization_details"], json!(missing), "{shown}");
+        assert_eq!(shown["last_error"], error, "{shown}");
+        for (path, expected) in opens {
+            let own =
+                upstream.all().into_iter().rev().find(|seen| seen.target == format!("/{name}"));
+            let own = own.unwrap().header("authorization").unwrap().to_owned();
+            let answer = gateway.get(path).header("authorization", &own).send().await;
+            assert_eq!(answer.status, *expected, "{name} at {path}: {}", answer.text());
+        }
+    }
+    gateway.logs("client was granted fewer authorization details").await;
+    gateway
+        .logs("own_client_partial_details: clients.strict: not granted: payment_initiation")
+        .await;
+    gateway.logs("own_client_refused: clients.wrong: invalid_authorization_details").await;
+    let config = gateway.config().to_str().unwrap();
+    let (_, output, _) = run(command(&["check"]).arg(config)).await;
+    assert!(
+        output.contains("authorization details (inner, lenient, strict, whole, wrong)"),
+        "{output}"
+    );
+    let told = "missing authorization_details, by type: ";
+    for (name, code, missing) in [
+        ("whole", 0, "none"),
+        ("lenient", 0, "payment_initiation"),
+        ("strict", 1, "payment_initiation"),
+    ] {
+        let mut command = command(&["token", "--config", config, "--client", name]);
+        let (status, output, errors) = run(&mut command).await;
+        assert_eq!(status.code(), Some(code), "{name}: {errors}");
+        assert_eq!(output.split_whitespace().count(), 1, "the token alone: {output}");
+        assert!(errors.contains(&format!("{told}{missing}")), "{name}: {errors}");
+        assert_eq!(errors.contains("RFC 9396 section 7"), code == 1, "{name}: {errors}");
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::authentication::{self, Authentication};
 use super::server::Server;
-use super::{Tables, access, grant};
+use super::{Tables, access, grant, rules};
 use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::{Form, Value, all};
@@ -12,6 +12,7 @@ use crate::config::table::Table;
 use crate::config::value::{Zero, duration, resource};
 use crate::config::{self, ExchangeGrant, Grant, PartialScopes};
 use crate::oauth::ScopeSet;
+use crate::policy::details::AUTHORIZATION_DETAILS;
 
 /// A client, and where its own key is named, if it has one.
 pub(super) struct Client<'c> {
@@ -39,6 +40,7 @@ fn client<'c>(
     let authentication = authentication::read(table);
     let scopes = table.or("scopes", ScopeSet::default(), access::scope_set);
     let resources = table.or("resource", Vec::new(), resources);
+    let details = table.or("authorization_details", Vec::new(), rules::details);
     let partial_scopes = table.or("partial_scopes", PartialScopes::Refuse, |value| {
         value.word(&[("refuse", PartialScopes::Refuse), ("allow", PartialScopes::Allow)])
     });
@@ -47,13 +49,18 @@ fn client<'c>(
     let grant = grant::read(table, cache_ttl.as_ref().ok().copied().flatten());
     let refresh_tokens = table.or("refresh_tokens", false, |value| value.boolean());
     let (server, Authentication { settings: authentication, key_at }) = (server?, authentication?);
-    let (grant, actor) = grant?;
+    let ((grant, actor), details) = (grant?, details?);
+    if !details.is_empty() && authentication.parameters.contains_key(AUTHORIZATION_DETAILS) {
+        let what = "`authorization_details` stands in `parameters` as well";
+        return Err(table.spot().wrong(what, "write it in one of the two places"));
+    }
     let settings = config::Client {
         name: name.into(),
         server,
         authentication,
         scopes: scopes?,
         resources: resources?,
+        authorization_details: details,
         partial_scopes: partial_scopes?,
         negative_cache_ttl: negative_cache_ttl?,
         cache_ttl: cache_ttl?.unwrap_or(CACHE_TTL),

@@ -88,8 +88,11 @@ fn condition(table: &mut Table<'_>, nest: &mut Nest<'_>) -> Result<Condition, To
 const CONDITION: &str = "write { pointer = \"/realm_access/roles\", has = [\"admin\"] }, \
      { pointer = \"/suspended\", present = false } or { any = [ … ] }";
 
-fn details(value: Value<'_>) -> Result<Vec<DetailRequirement>, Told> {
+/// Also those that a client of the gateway's own asks for.
+pub(super) fn details(value: Value<'_>) -> Result<Vec<DetailRequirement>, Told> {
     let write = "write [{ type = \"payment_initiation\", actions = [\"initiate\"] }]";
+    // They are written alike wherever they stand.
+    let value = value.known_as("authorization_details");
     let spot = value.spot().clone();
     let details = value.each(write, |value| value.table(detail))?;
     match details.len() {

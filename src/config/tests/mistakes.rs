@@ -189,6 +189,8 @@ fn in_introspection_and_clients() {
         (CLIENT, "client_id = \"r\"\nscopes = [\"a\\\"b\"]\n", "\"a\\\"b\"", "clients.reports.scopes[0]: character 2 is not allowed in a scope"),
         (CLIENT, "client_id = \"r\"\nresource = \"https://a.test/#f\"\n", "\"https://a.test/#f\"", "clients.reports.resource: a resource has no fragment (RFC 8707 §2)"),
         (CLIENT, "client_id = \"r\"\nresource = [\"/api\"]\n", "\"/api\"", "clients.reports.resource[0]: a resource is an absolute URI (RFC 8707 §2)"),
+        (CLIENT, "client_id = \"r\"\nauthorization_details = [{ actions = [\"a\"] }]\n", "{ actions = [\"a\"] }", "clients.reports.authorization_details[0]: `type` is missing"),
+        (CLIENT, "client_id = \"r\"\nauthorization_details = [{ type = \"t\" }]\nparameters = { authorization_details = \"[]\" }\n", "[clients.reports]", "clients.reports: `authorization_details` stands in `parameters` as well"),
         (CLIENT, "client_id = \"r\"\npartial_scopes = \"ask\"\n", "\"ask\"", "clients.reports.partial_scopes: \"ask\" is not one"),
     ]);
 }
