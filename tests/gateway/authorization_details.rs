@@ -7,7 +7,7 @@ use crate::harness::gateway::command;
 use crate::harness::issuer::{AUDIENCE, TestIssuer};
 use crate::harness::program::run;
 use crate::harness::world::{Setup, client, endpoints};
-use crate::harness::{AuthServer, Backend, Reply, World};
+use crate::harness::{AuthServer, Backend, Gateway, Reply, World};
 
 const ROUTES: [&str; 3] = [
     r#"path = "/pay", access = { authorization_details = [{ type = "payment_initiation", actions = ["initiate"], locations = ["https://example.com/payments"] }] }"#,
@@ -134,6 +134,9 @@ async fn rfc9396_9_2_a_jwt_that_is_asked_about_has_what_both_grant() {
     }
 }
 
+/// A client, what it was not given, its last error, and what its token opens.
+type Case<'c> = (&'c str, &'c [&'c str], Value, &'c [(&'c str, u16)]);
+
 /// At a real server: what comes back opens the routes that require it, by `forward` and by exchange.
 #[tokio::test]
 async fn rfc9396_7_the_gateways_own_client_asks_for_details_and_sees_what_it_got() {
@@ -166,7 +169,7 @@ async fn rfc9396_7_the_gateways_own_client_asks_for_details_and_sees_what_it_got
         .await;
     let callers = server.mint(json!({ "scope": "orders:read" })).await;
     #[rustfmt::skip]
-    let cases: [(&str, &[&str], Value, &[(&str, u16)]); 5] = [
+    let cases: [Case<'_>; 5] = [
         ("whole",   &[],                     Value::Null,                           &[("/accounts", 200), ("/pay", 200)]),
         ("lenient", &["payment_initiation"], Value::Null,                           &[("/accounts", 200), ("/pay", 403)]),
         ("inner",   &[],                     Value::Null,                           &[("/accounts", 200), ("/pay", 200)]),
@@ -197,6 +200,11 @@ async fn rfc9396_7_the_gateways_own_client_asks_for_details_and_sees_what_it_got
         .logs("own_client_partial_details: clients.strict: not granted: payment_initiation")
         .await;
     gateway.logs("own_client_refused: clients.wrong: invalid_authorization_details").await;
+    commands_tell(&gateway).await;
+}
+
+/// What `check` and `token` say of the clients above.
+async fn commands_tell(gateway: &Gateway) {
     let config = gateway.config().to_str().unwrap();
     let (_, output, _) = run(command(&["check"]).arg(config)).await;
     assert!(
