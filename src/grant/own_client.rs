@@ -9,8 +9,8 @@
 //! * A token past its time is never sent: there is a new one, or the request fails.
 //! * After a refusal the server is left alone for `negative_cache_ttl`, after an outage for the
 //!   time that it named.
-//! * An upstream that refuses every token makes two exchanges per `negative_cache_ttl`, not one
-//!   per request.
+//! * An upstream that says 401 makes one new exchange per `negative_cache_ttl`, not one per request,
+//!   and stops nobody else: it says so of what callers send, too, and the next one may be let in.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -48,8 +48,15 @@ type Outcome = Result<Arc<OwnToken>, Rejection>;
 struct Last {
     granted: Option<ScopeSet>,
     refusal: Option<Refusal>,
-    dropped: Option<Instant>,
+    dropped: Option<Dropped>,
     renewal: Option<AbortHandle>,
+}
+
+/// A token that was refused where it was shown.
+struct Dropped {
+    at: Instant,
+    /// It takes its place again where there is no other. Its renewal keeps it until then.
+    token: Weak<OwnToken>,
 }
 
 impl Last {
@@ -115,29 +122,29 @@ impl OwnClient {
     }
 
     /// The upstream said 401 to this token, so it leaves the cache if it is still the current
-    /// one, and the next request asks for another.
+    /// one, and the next request asks for another. That happens once per `negative_cache_ttl`, and
+    /// not while nothing is asked: an upstream says 401 of a wrong password as well, and whoever can
+    /// bring that on must not take the token of all others away.
     pub fn refused_upstream(&self, token: &Arc<OwnToken>) {
-        self.refused_upstream_at(token, time::now());
+        self.drop_at(token, time::now());
     }
 
-    fn refused_upstream_at(&self, token: &Arc<OwnToken>, now: Now) {
-        let refused = Some(Arc::clone(token));
-        let held = self.current.compare_and_swap(&refused, None);
+    fn drop_at(&self, token: &Arc<OwnToken>, now: Now) {
+        let name = &self.settings().name;
+        let pause = self.settings().negative_cache_ttl.max(RETRY_DEFAULT);
+        let mut last = self.last();
+        let is_paused =
+            last.dropped.as_ref().is_some_and(|before| now.instant < until(before.at, pause));
+        if is_paused || last.refusal.as_ref().is_some_and(|refusal| now.instant < refusal.until) {
+            return;
+        }
+        let held = self.current.compare_and_swap(&Some(Arc::clone(token)), None);
         if held.as_ref().is_none_or(|held| !Arc::ptr_eq(held, token)) {
             return;
         }
-        let mut last = self.last();
-        last.renew_by(None);
-        let pause = self.settings().negative_cache_ttl;
-        let again =
-            last.dropped.replace(now.instant).is_some_and(|at| now.instant < until(at, pause));
-        // Its successor too: another exchange would not help, and each request would make one.
-        if again {
-            let why = Why::Client(OwnClientCause::RefusedUpstream);
-            last.refusal = Some(Refusal { why, until: until(now.instant, pause) });
-        }
+        last.dropped = Some(Dropped { at: now.instant, token: Arc::downgrade(token) });
         drop(last);
-        tracing::warn!(client = %self.settings().name, again, "upstream refused the client's token");
+        tracing::warn!(client = %name, "client's token was refused where it was shown, another is asked for");
     }
 
     /// Spends the refresh token that came with `token`, at once, for whoever asked for it by hand.
@@ -240,6 +247,9 @@ impl OwnClient {
                 let renewal = self.asker.runtime.spawn(renewal).abort_handle();
                 let mut last = self.last();
                 last.refusal = None;
+                if let Some(dropped) = &mut last.dropped {
+                    dropped.token = Weak::new();
+                }
                 last.renew_by(Some(renewal));
                 tracing::debug!(client = %name, granted = %token.granted(), "client was given a token");
                 Ok(token)
@@ -253,8 +263,16 @@ impl OwnClient {
                 let now = time::now();
                 let refusal = Refusal { why, until: until(now.instant, wait) };
                 let rejection = refusal.rejection(self.settings(), self.server(), now);
-                self.last().refusal = Some(refusal);
-                Err(rejection)
+                let mut last = self.last();
+                last.refusal = Some(refusal);
+                let dropped = last.dropped.as_mut();
+                let dropped =
+                    dropped.and_then(|dropped| std::mem::take(&mut dropped.token).upgrade());
+                drop(last);
+                // One that somebody refused is better than none: others may take it.
+                let token = dropped.filter(|token| token.is_good(now)).ok_or(rejection)?;
+                self.current.store(Some(Arc::clone(&token)));
+                Ok(token)
             }
         }
     }
@@ -577,21 +595,54 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upstream_that_refuses_every_token_does_not_make_an_exchange_per_request() {
-        let fixture = Fixture::start(numbered()).await;
+    async fn an_upstream_that_refuses_every_token_makes_one_exchange_per_pause_and_stops_nobody() {
+        for pause_s in [0, 10] {
+            let fixture = Fixture::start(numbered()).await;
+            let settings = config::Client {
+                negative_cache_ttl: Duration::from_secs(pause_s),
+                ..fixture.client_settings()
+            };
+            let server = Arc::clone(&fixture.server);
+            let client = OwnClient::start(settings, server, &fixture.shared).unwrap();
+            let now = time::now();
+            for _ in 0..5 {
+                let token = client.token_at(now).await.unwrap();
+                client.drop_at(&token, now);
+            }
+            assert!(client.held(now).is_some(), "a good token stays");
+            assert_eq!(fixture.authorization_server.seen().len(), 2);
+            let status = serde_json::to_value(client.status()).unwrap();
+            assert_eq!(status["last_error"], serde_json::Value::Null);
+            let after = later(now, 11);
+            client.drop_at(&client.token_at(after).await.unwrap(), after);
+            assert_eq!(client.token_at(after).await.unwrap().authorization(), "Bearer t2");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_an_upstream_refused_serves_on_where_there_is_no_other() {
+        let reply = token_reply(r#","expires_in":600"#);
+        let fixture = Fixture::start_silenced_after(1, reply).await;
         let client = client(&fixture, "", PartialScopes::Refuse);
         let now = time::now();
-        for expected in [2, 2, 2] {
-            if let Ok(token) = client.token_at(now).await {
-                client.refused_upstream_at(&token, now);
-            }
-            let _ = client.token_at(now).await;
-            assert_eq!(fixture.authorization_server.seen().len(), expected);
-        }
-        let outcome = client.token_at(now).await.unwrap_err();
-        assert_eq!(outcome, refused(OwnClientCause::RefusedUpstream));
-        assert!(client.token_at(later(now, 11)).await.is_ok());
-        assert_eq!(fixture.authorization_server.seen().len(), 3);
+        let token = client.token_at(now).await.unwrap();
+        client.drop_at(&token, now);
+        assert!(client.held(now).is_none());
+        assert!(Arc::ptr_eq(&client.token_at(now).await.unwrap(), &token));
+        assert!(Arc::ptr_eq(&client.held(now).unwrap(), &token));
+        assert_eq!(fixture.authorization_server.seen().len(), 2, "another was asked for");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_not_dropped_while_no_other_can_be_asked_for() {
+        let reply = token_reply(r#","expires_in":600"#);
+        let fixture = Fixture::start_silenced_after(1, reply).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        let now = time::now();
+        let token = client.token_at(now).await.unwrap();
+        assert!(client.fetch(now, Some(Arc::clone(&token))).await.is_err(), "a renewal fails");
+        client.drop_at(&token, now);
+        assert!(Arc::ptr_eq(&client.token_at(now).await.unwrap(), &token));
     }
 
     #[tokio::test]
