@@ -11,7 +11,8 @@
 //! * One exchange is under way for a caller's token, however many requests wait for it.
 //! * Where there is none, the request fails: the caller's own token never goes in its place.
 //! * What the authorization server says of one caller's token is remembered for that one alone;
-//!   what it says of our client, for all.
+//!   what it says of our client, for all. An outage stops all for `negative_cache_ttl` at most: it
+//!   may be one caller's, and any longer time that the server named holds for that one alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -322,7 +323,8 @@ impl ExchangeClient {
     fn refuse(&self, digest: TokenDigest, (why, wait): Failed) -> Refusal {
         let (client, error) = (&self.settings().name, why.word());
         self.asker.metrics.own_client(client, why.label()).inc();
-        let refusal = Refusal { why, until: until(time::now().instant, wait) };
+        let now = time::now().instant;
+        let refusal = Refusal { why, until: until(now, wait) };
         let mut last = self.last();
         last.error = Some(error);
         match &refusal.why {
@@ -330,7 +332,11 @@ impl ExchangeClient {
             Why::Client(OwnClientCause::Refused(code)) if is_about_client(code) => {
                 last.refusal = Some(refusal.clone());
             }
-            Why::Outage(_) => last.refusal = Some(refusal.clone()),
+            Why::Outage(_) => {
+                let of_all = until(now, wait.min(self.settings().negative_cache_ttl));
+                last.refusal = Some(Refusal { until: of_all, ..refusal.clone() });
+                self.bad.insert(digest, refusal.clone());
+            }
             Why::Client(_) | Why::Subject(_) | Why::Actor(_) => {
                 self.bad.insert(digest, refusal.clone());
             }
@@ -360,11 +366,10 @@ impl Flight {
     }
 }
 
-/// Whether a refusal is the same whoever's token it is.
+/// Whether a refusal is the same whoever's token it is. Not `unauthorized_client`: some servers say
+/// it of a client that may not exchange this one token.
 fn is_about_client(code: &str) -> bool {
-    [ErrorCode::InvalidClient, ErrorCode::UnauthorizedClient, ErrorCode::UnsupportedGrantType]
-        .iter()
-        .any(|one| one.name() == code)
+    [ErrorCode::InvalidClient, ErrorCode::UnsupportedGrantType].iter().any(|one| one.name() == code)
 }
 
 /// Exchanges under way at once at one client; over it: 503. Each holds a connection at the
@@ -569,10 +574,14 @@ mod tests {
             (400, "invalid_grant",          callers(),                        true),
             (400, "invalid_token",          callers(),                        true),
             (401, "invalid_token",          callers(),                        true),
+            (401, "invalid_grant",          callers(),                        true),
+            (401, "access_denied",          refused("access_denied"),         true),
+            (401, "unauthorized_client",    refused("unauthorized_client"),   true),
+            (401, "session_over",           refused("unknown"),               true),
             (400, "invalid_target",         refused("invalid_target"),        true),
             (400, "invalid_scope",          refused("invalid_scope"),         true),
             (403, "access_denied",          refused("access_denied"),         true),
-            (400, "unauthorized_client",    refused("unauthorized_client"),   false),
+            (400, "unauthorized_client",    refused("unauthorized_client"),   true),
             (400, "unsupported_grant_type", refused("unsupported_grant_type"), false),
             (401, "invalid_client",         refused("invalid_client"),        false),
             (400, "<script>",               refused("unknown"),               true),
@@ -623,6 +632,25 @@ mod tests {
             }
             assert_eq!(fixture.authorization_server.seen().len(), asked);
         }
+    }
+
+    #[tokio::test]
+    async fn rfc6585_4_one_callers_long_wait_is_not_that_of_all() {
+        let fixture = Fixture::start(|seen| match seen.form("subject_token")[0].as_str() {
+            "limited" => Reply::new(429).header("retry-after", "3000"),
+            _ => issued("t", r#","expires_in":60"#),
+        })
+        .await;
+        let client = client(&fixture, |_| {});
+        let now = time::now();
+        for after in [0, 12] {
+            let outcome = get(&client, subject("limited"), later(now, after)).await.unwrap_err();
+            let Rejection::VerifierUnavailable(outage) = outcome else { panic!("{outcome:?}") };
+            assert!(2980 < outage.retry_after.seconds(), "{outage:?}");
+        }
+        assert_eq!(fixture.authorization_server.seen().len(), 1, "its own time is kept");
+        assert!(get(&client, subject("good"), now).await.is_err(), "it may be an outage");
+        assert!(get(&client, subject("good"), later(now, 12)).await.is_ok());
     }
 
     #[tokio::test]
