@@ -236,9 +236,8 @@ impl ExchangeClient {
     }
 
     async fn ask(&self, flight: &Flight) -> Result<Answered, Failed> {
-        let refresh = flight.replacing.as_ref().and_then(|token| token.take_refresh());
-        let refreshed = match refresh {
-            Some(refresh) => self.asker.refresh(refresh).await,
+        let refreshed = match &flight.replacing {
+            Some(token) => self.asker.refresh(token).await,
             None => None,
         };
         if let Some(answered) = refreshed {

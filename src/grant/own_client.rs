@@ -166,7 +166,8 @@ impl OwnClient {
         let pause = self.settings().negative_cache_ttl;
         let answered = self.asker.ask(Asked::Refresh(&refresh)).await;
         let answered = answered.map_err(|failure| failed(Why::of(failure, pause)))?;
-        let weighed = self.asker.weigh(answered, |_| {}).await.map_err(failed)?;
+        let weighed =
+            self.asker.weigh(answered.in_place_of(token), |_| {}).await.map_err(failed)?;
         Ok(Some(Arc::new(weighed.token)))
     }
 
@@ -220,8 +221,8 @@ impl OwnClient {
     }
 
     async fn ask(&self, replacing: Option<Arc<OwnToken>>) -> Result<Answered, Failed> {
-        let refreshed = match replacing.and_then(|token| token.take_refresh()) {
-            Some(refresh) => self.asker.refresh(refresh).await,
+        let refreshed = match &replacing {
+            Some(token) => self.asker.refresh(token).await,
             None => None,
         };
         let answered = match refreshed {
@@ -728,6 +729,35 @@ mod tests {
         let spent = fixture.authorization_server.seen().into_iter();
         let spent: Vec<_> = spent.map(|seen| seen.form("refresh_token").concat()).collect();
         assert_eq!(spent, ["", "r", "r"]);
+    }
+
+    #[tokio::test]
+    async fn rfc6749_6_silence_of_a_refresh_about_scopes_means_those_of_before() {
+        let fixture = Fixture::start(|seen| match seen.form("refresh_token").is_empty() {
+            true => token_reply(r#","expires_in":600,"scope":"a","refresh_token":"r""#),
+            false => token_reply(r#","expires_in":600"#),
+        })
+        .await;
+        let settings = config::Client {
+            refresh_tokens: true,
+            scopes: scopes("a b"),
+            partial_scopes: PartialScopes::Allow,
+            ..fixture.client_settings()
+        };
+        let server = Arc::clone(&fixture.server);
+        let client = OwnClient::start(settings, server, &fixture.shared).unwrap();
+        let now = time::now();
+        let mut token = client.token_at(now).await.unwrap();
+        for _ in 0..2 {
+            token = client.fetch(now, Some(token)).await.unwrap();
+            assert_eq!(token.granted(), &scopes("a"));
+        }
+        assert_eq!(fixture.shared.metrics.missing_scopes("reports").get(), 1);
+        let by_hand = client.refreshed(&token).await.unwrap().unwrap();
+        assert_eq!(by_hand.granted(), &scopes("a"));
+        let seen = fixture.authorization_server.seen();
+        let refreshed = seen.iter().filter(|seen| !seen.form("refresh_token").is_empty());
+        assert_eq!(refreshed.count(), 3);
     }
 
     #[tokio::test]
