@@ -153,6 +153,11 @@ impl ErrorCode {
         Self::ALL.into_iter().find(|code| code.name() == text).unwrap_or(Self::Unknown)
     }
 
+    /// Whether it may be about a token that was shown (RFC 7523 §3.1, RFC 8693 §2.2.2).
+    pub(super) const fn is_about_a_token(self) -> bool {
+        matches!(self, Self::InvalidRequest | Self::InvalidGrant | Self::InvalidToken)
+    }
+
     /// What a 401 with this code says where nobody but the client itself is shown. Servers older than the RFC send `unauthorized_client` or
     /// `access_denied` for a wrong secret, and a 401 says that who it is was not proven
     /// (RFC 9110 §15.5.2).

@@ -251,19 +251,38 @@ impl ExchangeClient {
                 return Err((why, self.settings().negative_cache_ttl));
             }
             ExchangeGrant::JwtBearer => self.asker.ask(Asked::JwtBearer(token)).await,
-            ExchangeGrant::TokenExchange(settings) => {
-                let actor = match &self.actor {
-                    Some(actor) => {
-                        let own = actor.token().await;
-                        Some(own.map_err(|why| (Why::Actor(Box::new(why)), Duration::ZERO))?)
-                    }
-                    None => None,
-                };
-                let actor = actor.as_ref().map(|own| own.secret());
-                self.asker.ask(Asked::TokenExchange(settings, token, actor)).await
-            }
+            ExchangeGrant::TokenExchange(settings) => match &self.actor {
+                None => self.asker.ask(Asked::TokenExchange(settings, token, None)).await,
+                Some(actor) => self.ask_acting(settings, token, actor).await?,
+            },
         };
         answered.map_err(|failure| self.failed(failure))
+    }
+
+    /// Asks with the actor's token. One word says that it is bad or that the caller's is (RFC 8693
+    /// §2.2.2): so it is asked once more with another token of the actor's, where one can be had.
+    async fn ask_acting(
+        &self,
+        settings: &config::TokenExchange,
+        token: &Secret,
+        actor: &Arc<OwnClient>,
+    ) -> Result<Result<Answered, TokenFailure>, Failed> {
+        let own = actor.token().await;
+        let own = own.map_err(|why| (Why::Actor(Box::new(why)), Duration::ZERO))?;
+        let ask = |own: Arc<OwnToken>| async move {
+            self.asker.ask(Asked::TokenExchange(settings, token, Some(own.secret()))).await
+        };
+        let answered = ask(Arc::clone(&own)).await;
+        if !matches!(&answered, Err(TokenFailure::Refused(code)) if code.is_about_a_token()) {
+            return Ok(answered);
+        }
+        // Kept for the pause: each request would ask the same again.
+        let pause = self.settings().negative_cache_ttl;
+        let other = actor.other_than(&own).await;
+        match other.map_err(|why| (Why::Actor(Box::new(why)), pause))? {
+            Some(other) => Ok(ask(other).await),
+            None => Ok(answered),
+        }
     }
 
     fn failed(&self, failure: TokenFailure) -> Failed {
@@ -728,6 +747,46 @@ mod tests {
         let expected = Rejection::OwnClientRefused(OwnClientFailure { client, cause });
         assert_eq!(outcome.unwrap_err(), expected);
         assert_eq!(fixture.authorization_server.seen().len(), 3, "no exchange");
+    }
+
+    #[tokio::test]
+    async fn rfc8693_2_2_2_a_refusal_may_be_about_the_actors_token_and_a_new_one_shows_it() {
+        for error in ["invalid_request", "invalid_grant", "invalid_token"] {
+            let serial = std::sync::atomic::AtomicUsize::new(0);
+            // The first of the actor's tokens is bad, and so is one caller's.
+            let fixture = Fixture::start(move |seen| {
+                let actor = seen.form("actor_token").concat();
+                if actor.is_empty() {
+                    let number = serial.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    return Reply::json(&format!(
+                        r#"{{"access_token":"me{number}","token_type":"Bearer","expires_in":60}}"#
+                    ));
+                }
+                match actor == "me0" || seen.form("subject_token") == ["bad"] {
+                    true => Reply::new(400).body(&format!(r#"{{"error":"{error}"}}"#)),
+                    false => issued("t", r#","expires_in":60"#),
+                }
+            })
+            .await;
+            let (server, shared) = (&fixture.server, &fixture.shared);
+            let pause = Duration::from_secs(3600);
+            let own = config::Client { negative_cache_ttl: pause, ..fixture.client_settings() };
+            let actor = Some(OwnClient::start(own, Arc::clone(server), shared).unwrap());
+            let settings = config::Client { grant: exchanging(), ..fixture.client_settings() };
+            let client = ExchangeClient::start(settings, Arc::clone(server), actor, (100, shared));
+            let client = client.unwrap().unwrap();
+            let asked = || fixture.authorization_server.seen().len();
+            let now = time::now();
+            assert!(get(&client, subject("good"), now).await.is_ok(), "{error}");
+            assert_eq!(asked(), 4, "two of the actor's tokens, each tried once");
+            for name in ["bad", "bad"] {
+                let refused = get(&client, subject(name), now).await.unwrap_err();
+                assert_eq!(refused, Rejection::TokenInvalid(InvalidToken::NotExchanged), "{error}");
+            }
+            assert_eq!(asked(), 5, "there was a new one in this pause");
+            assert!(get(&client, subject("other"), now).await.is_ok(), "{error}");
+            assert_eq!(asked(), 6, "the actor's token is good, and kept");
+        }
     }
 
     /// Rotates: each refresh token works once, and with the second the server has had enough.

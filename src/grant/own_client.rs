@@ -129,6 +129,29 @@ impl OwnClient {
         self.drop_at(token, time::now());
     }
 
+    /// Another token than this one, which somebody else than an upstream may have refused: the one
+    /// that is held meanwhile, or a new one, once per pause. `None`: there was one in this pause.
+    ///
+    /// # Errors
+    /// As [`token`](Self::token), where no other can be had.
+    pub(super) async fn other_than(
+        self: &Arc<Self>,
+        token: &Arc<OwnToken>,
+    ) -> Result<Option<Arc<OwnToken>>, Rejection> {
+        let now = time::now();
+        let is_other = |one: &Arc<OwnToken>| !Arc::ptr_eq(one, token);
+        self.drop_at(token, now);
+        let found = match self.held(now) {
+            Some(held) => held,
+            None => self.fetch(now, None).await?,
+        };
+        match self.refusal(time::now()) {
+            _ if is_other(&found) => Ok(Some(found)),
+            Some(refusal) => Err(refusal),
+            None => Ok(None),
+        }
+    }
+
     fn drop_at(&self, token: &Arc<OwnToken>, now: Now) {
         let name = &self.settings().name;
         let pause = self.settings().negative_cache_ttl.max(RETRY_DEFAULT);
