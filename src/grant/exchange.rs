@@ -34,7 +34,7 @@ use crate::base::time::{self, Now, UnixSeconds};
 use crate::config::{self, ExchangeGrant, Grant};
 use crate::oauth::{RawToken, ScopeSet, TokenDigest};
 use crate::outbound::OutboundError;
-use crate::reject::{OutageCause, OwnClientCause, Rejection};
+use crate::reject::{InvalidToken, OutageCause, OwnClientCause, Rejection};
 use crate::telemetry::CacheKind;
 use crate::verify::{Server, Shared};
 
@@ -145,14 +145,20 @@ impl ExchangeClient {
 
     /// A token for a caller's: that of one exchange, however many wait.
     ///
+    /// Nothing is asked for a token past its own `exp`, which verdicts allow to be used for the
+    /// clocks' skew more: what came of it could not be kept, and each request would ask anew.
+    ///
     /// # Errors
-    /// 401 where the authorization server gives nothing for the caller's token, 502 where it or
+    /// 401 where that is over, or the authorization server gives nothing for the caller's token, 502 where it or
     /// the configuration refuses our client, 503 where it cannot be asked.
     pub async fn exchanged(
         self: &Arc<Self>,
         subject: Subject<'_>,
         now: Now,
     ) -> Result<Arc<OwnToken>, Rejection> {
+        if subject.until.is_some_and(|end| end <= now.unix) {
+            return Err(Rejection::TokenInvalid(InvalidToken::Expired));
+        }
         self.server().metrics().miss(CacheKind::Exchanged);
         let (client, flight) = (Arc::clone(self), Flight::of(&subject, now, None));
         let flight = || async move { client.fly(flight).await };
@@ -404,7 +410,7 @@ mod tests {
     use super::*;
     use crate::config::{PartialScopes, TokenExchange, TokenType};
     use crate::outbound::testing::{Reply, Seen};
-    use crate::reject::{InvalidToken, OwnClientFailure};
+    use crate::reject::OwnClientFailure;
 
     fn later(now: Now, seconds: u64) -> Now {
         let wait = Duration::from_secs(seconds);
@@ -576,6 +582,20 @@ mod tests {
             assert_eq!(is_held, cap_s > 0, "{more} {cap_s} {until_s:?}");
             assert!(client.held(&subject, later(now, bad)).is_none(), "{more} {cap_s} {until_s:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_asked_for_a_token_past_its_end_though_the_skew_lets_it_in() {
+        let fixture = Fixture::start(per_subject(r#","expires_in":60"#)).await;
+        let client = client(&fixture, |_| {});
+        let now = time::now();
+        for (name, after, is_good) in [("a", 9, true), ("b", 10, false), ("c", 11, false)] {
+            let until = Some(now.unix.plus(Duration::from_secs(10)));
+            let outcome = get(&client, Subject { until, ..subject(name) }, later(now, after)).await;
+            let expected = Rejection::TokenInvalid(InvalidToken::Expired);
+            assert_eq!(outcome.err(), (!is_good).then_some(expected), "{after}");
+        }
+        assert_eq!(fixture.authorization_server.seen().len(), 1);
     }
 
     #[tokio::test]
