@@ -14,8 +14,12 @@ use crate::outbound::{Answer, FormRequest, OutboundClient, Tries};
 /// What was looked at, and how it went.
 type Found = (String, Result<String, String>);
 
-/// Asks the token endpoint as this client, for a grant that no server has: who is refused as a client
-/// is refused for any other grant, too, and no token is made that nobody needs.
+/// Asks the token endpoint as this client, with a refresh token that no server has given out: no token
+/// is made that nobody needs, and a server that knows the client says that the token is worth nothing
+/// (RFC 6749 §5.2).
+///
+/// Why not a grant that no server has: some look at that before they look at the client, and so call a
+/// client good that they do not know.
 pub(super) async fn token_endpoint(
     server: &AuthorizationServer,
     client: &Client,
@@ -26,7 +30,10 @@ pub(super) async fn token_endpoint(
     let what = format!("{what} {uri}");
     let request = FormRequest {
         endpoint: uri,
-        parameters: vec![(Cow::Borrowed("grant_type"), Cow::Borrowed("urn:scopegate:check"))],
+        parameters: vec![
+            (Cow::Borrowed("grant_type"), Cow::Borrowed("refresh_token")),
+            (Cow::Borrowed("refresh_token"), Cow::Borrowed("scopegate-check")),
+        ],
         client: &client.authentication,
         issuer: &server.issuer,
         token_endpoint: Some(uri),
@@ -78,7 +85,8 @@ pub(super) fn showing(
     }
 }
 
-/// Which refusal it is, is a matter of the server's taste; but not that of the client.
+/// Only `invalid_grant` says that the client is known. Other refusals may come before anybody looked
+/// at it; and `unauthorized_client` some servers say of a wrong secret, too.
 fn answers(answer: &Answer) -> Result<String, String> {
     let status = answer.status;
     let body = answer.json().ok();
@@ -90,7 +98,11 @@ fn answers(answer: &Answer) -> Result<String, String> {
     if status == StatusCode::NOT_FOUND || answer.is_outage() {
         return Err(format!("it answers {status}"));
     }
-    Ok("it answers, and does not refuse the client".to_owned())
+    let said = match code {
+        Some("invalid_grant") => "it knows the client",
+        _ => "it answers; it does not say whether it knows the client",
+    };
+    Ok(said.to_owned())
 }
 
 /// The grants that RFC 6749 does not have.
@@ -109,18 +121,24 @@ mod tests {
 
     #[test]
     fn a_client_that_is_refused_is_told_apart_from_a_grant_that_is() {
-        for (status, body, is_good) in [
-            (400, r#"{"error":"unsupported_grant_type"}"#, true),
-            (400, r#"{"error":"invalid_request"}"#, true),
-            (400, r#"{"error":"unauthorized_client"}"#, true),
-            (405, "", true),
-            (400, r#"{"error":"invalid_client"}"#, false),
-            (401, r#"{"error":"invalid_client"}"#, false),
-            (401, "", false),
-            (404, "", false),
-            (503, "", false),
+        let (known, unsaid) = (Some("it knows the client"), Some("it does not say"));
+        for (status, body, expected) in [
+            (400, r#"{"error":"invalid_grant"}"#, known),
+            (400, r#"{"error":"unsupported_grant_type"}"#, unsaid),
+            (400, r#"{"error":"invalid_request"}"#, unsaid),
+            (400, r#"{"error":"unauthorized_client"}"#, unsaid),
+            (405, "", unsaid),
+            (400, r#"{"error":"invalid_client"}"#, None),
+            (401, r#"{"error":"invalid_client"}"#, None),
+            (401, r#"{"error":"unauthorized_client"}"#, None),
+            (401, "", None),
+            (404, "", None),
+            (503, "", None),
         ] {
-            assert_eq!(answers(&answer_of(status, body)).is_ok(), is_good, "{status} {body}");
+            let said = answers(&answer_of(status, body)).ok();
+            assert_eq!(said.is_some(), expected.is_some(), "{status} {body}");
+            let said = said.unwrap_or_default();
+            assert!(said.contains(expected.unwrap_or_default()), "{status} {body}: {said}");
         }
     }
 }

@@ -265,6 +265,27 @@ pub enum ClientAuthenticationMethod {
 }
 
 impl ClientAuthentication {
+    /// What is asked, about which token, and by whom: never a matter of fixed `parameters`, since no
+    /// parameter is sent twice (RFC 6749 §3.2).
+    pub const PROTOCOL: [&str; 16] = [
+        "actor_token",
+        "actor_token_type",
+        "assertion",
+        "client_assertion",
+        "client_assertion_type",
+        "client_id",
+        "client_secret",
+        "grant_type",
+        "refresh_token",
+        "requested_token_type",
+        "resource",
+        "scope",
+        "subject_token",
+        "subject_token_type",
+        "token",
+        "token_type_hint",
+    ];
+
     /// Whether it needs to know the server's token endpoint, wherever it asks.
     pub fn is_for_token_endpoint(&self) -> bool {
         match &self.method {

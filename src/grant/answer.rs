@@ -8,6 +8,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::request::Asked;
 use crate::base::secret::Secret;
 use crate::config::TokenType;
 use crate::oauth::{Claims, RawToken, ScopeSet};
@@ -158,7 +159,12 @@ impl ErrorCode {
         Self::ALL.into_iter().find(|code| code.name() == text).unwrap_or(Self::Unknown)
     }
 
-    /// What a 401 with this code says. Servers older than the RFC send `unauthorized_client` or
+    /// Whether it may be about a token that was shown (RFC 7523 §3.1, RFC 8693 §2.2.2).
+    pub(super) const fn is_about_a_token(self) -> bool {
+        matches!(self, Self::InvalidRequest | Self::InvalidGrant | Self::InvalidToken)
+    }
+
+    /// What a 401 with this code says where nobody but the client itself is shown. Servers older than the RFC send `unauthorized_client` or
     /// `access_denied` for a wrong secret, and a 401 says that who it is was not proven
     /// (RFC 9110 §15.5.2).
     const fn under_401(self) -> Self {
@@ -178,8 +184,9 @@ impl ErrorCode {
     }
 }
 
-/// Reads an answer of any status.
-pub(super) fn read(answer: &Answer) -> Result<TokenAnswer, TokenFailure> {
+/// Reads an answer of any status to a question of that kind. Where a token was shown, a 401 with a
+/// code can be about that one: only `invalid_client`, and the lack of a code, is about our client.
+pub(super) fn read(answer: &Answer, asked: &Asked<'_>) -> Result<TokenAnswer, TokenFailure> {
     let outage = TokenFailure::Outage(OutageCause::Status, answer.retry_after);
     if answer.is_outage() {
         return Err(outage);
@@ -193,7 +200,8 @@ pub(super) fn read(answer: &Answer) -> Result<TokenAnswer, TokenFailure> {
         (_, Some("server_error" | "temporarily_unavailable")) => outage,
         (StatusCode::UNAUTHORIZED, None) => TokenFailure::Refused(ErrorCode::InvalidClient),
         (StatusCode::UNAUTHORIZED, Some(code)) => {
-            TokenFailure::Refused(ErrorCode::read(code).under_401())
+            let code = ErrorCode::read(code);
+            TokenFailure::Refused(if asked.shows_a_token() { code } else { code.under_401() })
         }
         (status, Some(code)) if status.is_client_error() => {
             TokenFailure::Refused(ErrorCode::read(code))
@@ -273,7 +281,7 @@ mod tests {
     use super::*;
 
     fn outcome(status: u16, body: &str) -> Result<TokenAnswer, TokenFailure> {
-        read(&answer_of(status, body))
+        read(&answer_of(status, body), &Asked::ClientCredentials)
     }
 
     #[test]
@@ -372,6 +380,23 @@ mod tests {
             (201, r#"{"access_token":"a","token_type":"bearer"}"#, Unusable),
         ] {
             assert_eq!(outcome(status, body).map(drop), Err(expected), "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn rfc6749_5_2_a_401_is_about_the_client_unless_its_code_says_that_it_is_about_a_token() {
+        use ErrorCode as Code;
+        let token = Secret::new("t");
+        for (body, expected) in [
+            ("", Code::InvalidClient),
+            (r#"{"error":"invalid_client"}"#, Code::InvalidClient),
+            (r#"{"error":"invalid_grant"}"#, Code::InvalidGrant),
+            (r#"{"error":"access_denied"}"#, Code::AccessDenied),
+            (r#"{"error":"invalid_token"}"#, Code::InvalidToken),
+            (r#"{"error":"session_over"}"#, Code::Unknown),
+        ] {
+            let refused = read(&answer_of(401, body), &Asked::JwtBearer(&token));
+            assert_eq!(refused.map(drop), Err(TokenFailure::Refused(expected)), "{body}");
         }
     }
 

@@ -11,7 +11,6 @@ use super::ask;
 use super::own_token::{Granted, OwnToken};
 use super::refusal::Why;
 use super::request::{Asked, TokenRequest};
-use crate::base::secret::Secret;
 use crate::base::time::{self, Now};
 use crate::config::{self, PartialScopes};
 use crate::oauth::ScopeSet;
@@ -34,6 +33,15 @@ pub(super) struct Asker {
 pub(super) struct Answered {
     answer: TokenAnswer,
     sent: Now,
+    /// What the token had that this one replaces; `None`: it replaces none.
+    before: Option<ScopeSet>,
+}
+
+impl Answered {
+    /// It came of that token's refresh token.
+    pub(super) fn in_place_of(self, replaced: &OwnToken) -> Self {
+        Self { before: Some(replaced.granted().clone()), ..self }
+    }
 }
 
 /// A token that is good enough, and what it lacks.
@@ -83,22 +91,26 @@ impl Asker {
             details: &self.settings.authorization_details,
         };
         let answer = ask(&self.server, &self.outbound, &request, sent).await?;
-        Ok(Answered { answer, sent })
+        Ok(Answered { answer, sent, before: None })
     }
 
-    /// Spends a refresh token (RFC 6749 §6). `None`: it is good for nothing any more, and the grant
-    /// that it came of has to be asked for again.
+    /// Spends a token's refresh token (RFC 6749 §6). `None`: it has none, or one that is good for
+    /// nothing any more, and the grant that it came of has to be asked for again.
     ///
     /// A new one takes its place before the token that came with it is used. The old one is kept
     /// only where the server answered and gave no new one: after an outage nobody knows whether it
     /// was spent, and a server that sees a spent one again ends the grant (RFC 9700 §4.14.2).
-    pub(super) async fn refresh(&self, refresh: Secret) -> Option<Result<Answered, TokenFailure>> {
+    pub(super) async fn refresh(
+        &self,
+        replaced: &OwnToken,
+    ) -> Option<Result<Answered, TokenFailure>> {
+        let refresh = replaced.take_refresh()?;
         let client = &self.settings.name;
         match self.ask(Asked::Refresh(&refresh)).await {
             Ok(mut answered) => {
                 self.metrics.own_client(client, "refreshed").inc();
                 answered.answer.refresh = answered.answer.refresh.or(Some(refresh));
-                Some(Ok(answered))
+                Some(Ok(answered.in_place_of(replaced)))
             }
             Err(failure @ TokenFailure::Outage(..)) => Some(Err(failure)),
             Err(failure @ (TokenFailure::Refused(_) | TokenFailure::Unusable)) => {
@@ -116,10 +128,11 @@ impl Asker {
         answered: Answered,
         note: impl FnOnce(&Granted),
     ) -> Result<Weighed, Failed> {
-        let Answered { answer, sent } = answered;
+        let Answered { answer, sent, before } = answered;
         let settings = &self.settings;
         let life = answer.life.unwrap_or(settings.cache_ttl);
-        let scopes = self.granted(&answer, sent, life).await?;
+        let silence = before.as_ref().unwrap_or(&settings.scopes);
+        let scopes = self.granted(&answer, silence, (sent, life)).await?;
         let missing = settings.scopes.missing_from(&scopes);
         let details = missing_types(&settings.authorization_details, answer.details.as_ref());
         let granted = Granted { scopes, missing_details: details };
@@ -147,20 +160,20 @@ impl Asker {
         (Why::Client(cause), self.settings.negative_cache_ttl)
     }
 
-    /// What was granted: what the answer or the token says; else what introspection says; else,
-    /// by RFC 6749 §5.1, what was asked for.
+    /// What was granted: what the answer or the token says; else what introspection says; else what
+    /// `silence` means: what was asked for (RFC 6749 §5.1), or for a refreshed token what the one
+    /// before it had (§6).
     async fn granted(
         &self,
         answer: &TokenAnswer,
-        sent: Now,
-        life: Duration,
+        silence: &ScopeSet,
+        (sent, life): (Now, Duration),
     ) -> Result<ScopeSet, Failed> {
         if let Some(said) = answer.scopes_said() {
             return Ok(said);
         }
-        let asked = &self.settings.scopes;
-        if asked.is_empty() || self.server.settings().introspection.is_none() {
-            return Ok(asked.clone());
+        if self.settings.scopes.is_empty() || self.server.settings().introspection.is_none() {
+            return Ok(silence.clone());
         }
         let issued = IssuedFacts {
             client_id: self.settings.authentication.client_id.clone(),

@@ -150,8 +150,10 @@ impl Inner {
                     if let (Err(Refusal { why: Why::Credential, .. }), Some(from)) =
                         (&outcome, from)
                     {
+                        // Not `key`: the same pair on a route with other scopes is no other guess.
+                        let pair = inner.key(&credential, &ScopeSet::default());
                         let now = time::now().instant;
-                        inner.guesses.count(from, &credential.client_id, key, now);
+                        inner.guesses.count(from, &credential.client_id, pair, now);
                     }
                     outcome
                 }
@@ -346,6 +348,20 @@ mod tests {
             fixture.counted(family, &["main", "token", outcome])
         };
         assert_eq!((calls("answered"), calls("refused")), (1.0, 3.0));
+    }
+
+    #[tokio::test]
+    async fn rfc6749_10_10_one_wrong_pair_on_many_routes_is_one_guess() {
+        let fixture = fixture(judge).await;
+        let exchange = exchange_of(&fixture);
+        let (now, from) = (time::now(), Some([192, 0, 2, 1].into()));
+        for route in 0..12 {
+            let (old, asked) = (credential("id", "old"), scopes(&format!("route-{route}")));
+            let outcome = exchange.exchange(&old, &asked, from, now).await;
+            assert_eq!(outcome.unwrap_err(), Rejection::BasicRefused, "{route}");
+        }
+        let right = credential("id", "right");
+        assert!(exchange.exchange(&right, &scopes("a"), from, now).await.is_ok());
     }
 
     #[tokio::test]

@@ -11,7 +11,8 @@
 //! * One exchange is under way for a caller's token, however many requests wait for it.
 //! * Where there is none, the request fails: the caller's own token never goes in its place.
 //! * What the authorization server says of one caller's token is remembered for that one alone;
-//!   what it says of our client, for all.
+//!   what it says of our client, for all. An outage stops all for `negative_cache_ttl` at most: it
+//!   may be one caller's, and any longer time that the server named holds for that one alone.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -33,7 +34,7 @@ use crate::base::time::{self, Now, UnixSeconds};
 use crate::config::{self, ExchangeGrant, Grant};
 use crate::oauth::{RawToken, TokenDigest};
 use crate::outbound::OutboundError;
-use crate::reject::{OutageCause, OwnClientCause, Rejection};
+use crate::reject::{InvalidToken, OutageCause, OwnClientCause, Rejection};
 use crate::telemetry::CacheKind;
 use crate::verify::{Server, Shared};
 
@@ -144,14 +145,20 @@ impl ExchangeClient {
 
     /// A token for a caller's: that of one exchange, however many wait.
     ///
+    /// Nothing is asked for a token past its own `exp`, which verdicts allow to be used for the
+    /// clocks' skew more: what came of it could not be kept, and each request would ask anew.
+    ///
     /// # Errors
-    /// 401 where the authorization server gives nothing for the caller's token, 502 where it or
+    /// 401 where that is over, or the authorization server gives nothing for the caller's token, 502 where it or
     /// the configuration refuses our client, 503 where it cannot be asked.
     pub async fn exchanged(
         self: &Arc<Self>,
         subject: Subject<'_>,
         now: Now,
     ) -> Result<Arc<OwnToken>, Rejection> {
+        if subject.until.is_some_and(|end| end <= now.unix) {
+            return Err(Rejection::TokenInvalid(InvalidToken::Expired));
+        }
         self.server().metrics().miss(CacheKind::Exchanged);
         let (client, flight) = (Arc::clone(self), Flight::of(&subject, now, None));
         let flight = || async move { client.fly(flight).await };
@@ -235,9 +242,8 @@ impl ExchangeClient {
     }
 
     async fn ask(&self, flight: &Flight) -> Result<Answered, Failed> {
-        let refresh = flight.replacing.as_ref().and_then(|token| token.take_refresh());
-        let refreshed = match refresh {
-            Some(refresh) => self.asker.refresh(refresh).await,
+        let refreshed = match &flight.replacing {
+            Some(token) => self.asker.refresh(token).await,
             None => None,
         };
         if let Some(answered) = refreshed {
@@ -251,19 +257,38 @@ impl ExchangeClient {
                 return Err((why, self.settings().negative_cache_ttl));
             }
             ExchangeGrant::JwtBearer => self.asker.ask(Asked::JwtBearer(token)).await,
-            ExchangeGrant::TokenExchange(settings) => {
-                let actor = match &self.actor {
-                    Some(actor) => {
-                        let own = actor.token().await;
-                        Some(own.map_err(|why| (Why::Actor(Box::new(why)), Duration::ZERO))?)
-                    }
-                    None => None,
-                };
-                let actor = actor.as_ref().map(|own| own.secret());
-                self.asker.ask(Asked::TokenExchange(settings, token, actor)).await
-            }
+            ExchangeGrant::TokenExchange(settings) => match &self.actor {
+                None => self.asker.ask(Asked::TokenExchange(settings, token, None)).await,
+                Some(actor) => self.ask_acting(settings, token, actor).await?,
+            },
         };
         answered.map_err(|failure| self.failed(failure))
+    }
+
+    /// Asks with the actor's token. One word says that it is bad or that the caller's is (RFC 8693
+    /// §2.2.2): so it is asked once more with another token of the actor's, where one can be had.
+    async fn ask_acting(
+        &self,
+        settings: &config::TokenExchange,
+        token: &Secret,
+        actor: &Arc<OwnClient>,
+    ) -> Result<Result<Answered, TokenFailure>, Failed> {
+        let own = actor.token().await;
+        let own = own.map_err(|why| (Why::Actor(Box::new(why)), Duration::ZERO))?;
+        let ask = |own: Arc<OwnToken>| async move {
+            self.asker.ask(Asked::TokenExchange(settings, token, Some(own.secret()))).await
+        };
+        let answered = ask(Arc::clone(&own)).await;
+        if !matches!(&answered, Err(TokenFailure::Refused(code)) if code.is_about_a_token()) {
+            return Ok(answered);
+        }
+        // Kept for the pause: each request would ask the same again.
+        let pause = self.settings().negative_cache_ttl;
+        let other = actor.other_than(&own).await;
+        match other.map_err(|why| (Why::Actor(Box::new(why)), pause))? {
+            Some(other) => Ok(ask(other).await),
+            None => Ok(answered),
+        }
     }
 
     fn failed(&self, failure: TokenFailure) -> Failed {
@@ -323,7 +348,8 @@ impl ExchangeClient {
     fn refuse(&self, digest: TokenDigest, (why, wait): Failed) -> Refusal {
         let (client, error) = (&self.settings().name, why.word());
         self.asker.metrics.own_client(client, why.label()).inc();
-        let refusal = Refusal { why, until: until(time::now().instant, wait) };
+        let now = time::now().instant;
+        let refusal = Refusal { why, until: until(now, wait) };
         let mut last = self.last();
         last.error = Some(error);
         match &refusal.why {
@@ -331,7 +357,11 @@ impl ExchangeClient {
             Why::Client(OwnClientCause::Refused(code)) if is_about_client(code) => {
                 last.refusal = Some(refusal.clone());
             }
-            Why::Outage(_) => last.refusal = Some(refusal.clone()),
+            Why::Outage(_) => {
+                let of_all = until(now, wait.min(self.settings().negative_cache_ttl));
+                last.refusal = Some(Refusal { until: of_all, ..refusal.clone() });
+                self.bad.insert(digest, refusal.clone());
+            }
             Why::Client(_) | Why::Subject(_) | Why::Actor(_) => {
                 self.bad.insert(digest, refusal.clone());
             }
@@ -361,11 +391,10 @@ impl Flight {
     }
 }
 
-/// Whether a refusal is the same whoever's token it is.
+/// Whether a refusal is the same whoever's token it is. Not `unauthorized_client`: some servers say
+/// it of a client that may not exchange this one token.
 fn is_about_client(code: &str) -> bool {
-    [ErrorCode::InvalidClient, ErrorCode::UnauthorizedClient, ErrorCode::UnsupportedGrantType]
-        .iter()
-        .any(|one| one.name() == code)
+    [ErrorCode::InvalidClient, ErrorCode::UnsupportedGrantType].iter().any(|one| one.name() == code)
 }
 
 /// Exchanges under way at once at one client; over it: 503. Each holds a connection at the
@@ -382,7 +411,7 @@ mod tests {
     use super::*;
     use crate::config::{PartialScopes, TokenExchange, TokenType};
     use crate::outbound::testing::{Reply, Seen};
-    use crate::reject::{InvalidToken, OwnClientFailure};
+    use crate::reject::OwnClientFailure;
 
     fn later(now: Now, seconds: u64) -> Now {
         let wait = Duration::from_secs(seconds);
@@ -557,6 +586,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_asked_for_a_token_past_its_end_though_the_skew_lets_it_in() {
+        let fixture = Fixture::start(per_subject(r#","expires_in":60"#)).await;
+        let client = client(&fixture, |_| {});
+        let now = time::now();
+        for (name, after, is_good) in [("a", 9, true), ("b", 10, false), ("c", 11, false)] {
+            let until = Some(now.unix.plus(Duration::from_secs(10)));
+            let outcome = get(&client, Subject { until, ..subject(name) }, later(now, after)).await;
+            let expected = Rejection::TokenInvalid(InvalidToken::Expired);
+            assert_eq!(outcome.err(), (!is_good).then_some(expected), "{after}");
+        }
+        assert_eq!(fixture.authorization_server.seen().len(), 1);
+    }
+
+    #[tokio::test]
     async fn rfc8693_2_2_2_who_is_at_fault_is_told_apart() {
         let refused = |code| {
             let cause = OwnClientCause::Refused(code);
@@ -570,10 +613,14 @@ mod tests {
             (400, "invalid_grant",          callers(),                        true),
             (400, "invalid_token",          callers(),                        true),
             (401, "invalid_token",          callers(),                        true),
+            (401, "invalid_grant",          callers(),                        true),
+            (401, "access_denied",          refused("access_denied"),         true),
+            (401, "unauthorized_client",    refused("unauthorized_client"),   true),
+            (401, "session_over",           refused("unknown"),               true),
             (400, "invalid_target",         refused("invalid_target"),        true),
             (400, "invalid_scope",          refused("invalid_scope"),         true),
             (403, "access_denied",          refused("access_denied"),         true),
-            (400, "unauthorized_client",    refused("unauthorized_client"),   false),
+            (400, "unauthorized_client",    refused("unauthorized_client"),   true),
             (400, "unsupported_grant_type", refused("unsupported_grant_type"), false),
             (401, "invalid_client",         refused("invalid_client"),        false),
             (400, "<script>",               refused("unknown"),               true),
@@ -624,6 +671,25 @@ mod tests {
             }
             assert_eq!(fixture.authorization_server.seen().len(), asked);
         }
+    }
+
+    #[tokio::test]
+    async fn rfc6585_4_one_callers_long_wait_is_not_that_of_all() {
+        let fixture = Fixture::start(|seen| match seen.form("subject_token")[0].as_str() {
+            "limited" => Reply::new(429).header("retry-after", "3000"),
+            _ => issued("t", r#","expires_in":60"#),
+        })
+        .await;
+        let client = client(&fixture, |_| {});
+        let now = time::now();
+        for after in [0, 12] {
+            let outcome = get(&client, subject("limited"), later(now, after)).await.unwrap_err();
+            let Rejection::VerifierUnavailable(outage) = outcome else { panic!("{outcome:?}") };
+            assert!(2980 < outage.retry_after.seconds(), "{outage:?}");
+        }
+        assert_eq!(fixture.authorization_server.seen().len(), 1, "its own time is kept");
+        assert!(get(&client, subject("good"), now).await.is_err(), "it may be an outage");
+        assert!(get(&client, subject("good"), later(now, 12)).await.is_ok());
     }
 
     #[tokio::test]
@@ -702,6 +768,46 @@ mod tests {
         let expected = Rejection::OwnClientRefused(OwnClientFailure { client, cause });
         assert_eq!(outcome.unwrap_err(), expected);
         assert_eq!(fixture.authorization_server.seen().len(), 3, "no exchange");
+    }
+
+    #[tokio::test]
+    async fn rfc8693_2_2_2_a_refusal_may_be_about_the_actors_token_and_a_new_one_shows_it() {
+        for error in ["invalid_request", "invalid_grant", "invalid_token"] {
+            let serial = std::sync::atomic::AtomicUsize::new(0);
+            // The first of the actor's tokens is bad, and so is one caller's.
+            let fixture = Fixture::start(move |seen| {
+                let actor = seen.form("actor_token").concat();
+                if actor.is_empty() {
+                    let number = serial.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                    return Reply::json(&format!(
+                        r#"{{"access_token":"me{number}","token_type":"Bearer","expires_in":60}}"#
+                    ));
+                }
+                match actor == "me0" || seen.form("subject_token") == ["bad"] {
+                    true => Reply::new(400).body(&format!(r#"{{"error":"{error}"}}"#)),
+                    false => issued("t", r#","expires_in":60"#),
+                }
+            })
+            .await;
+            let (server, shared) = (&fixture.server, &fixture.shared);
+            let pause = Duration::from_secs(3600);
+            let own = config::Client { negative_cache_ttl: pause, ..fixture.client_settings() };
+            let actor = Some(OwnClient::start(own, Arc::clone(server), shared).unwrap());
+            let settings = config::Client { grant: exchanging(), ..fixture.client_settings() };
+            let client = ExchangeClient::start(settings, Arc::clone(server), actor, (100, shared));
+            let client = client.unwrap().unwrap();
+            let asked = || fixture.authorization_server.seen().len();
+            let now = time::now();
+            assert!(get(&client, subject("good"), now).await.is_ok(), "{error}");
+            assert_eq!(asked(), 4, "two of the actor's tokens, each tried once");
+            for name in ["bad", "bad"] {
+                let refused = get(&client, subject(name), now).await.unwrap_err();
+                assert_eq!(refused, Rejection::TokenInvalid(InvalidToken::NotExchanged), "{error}");
+            }
+            assert_eq!(asked(), 5, "there was a new one in this pause");
+            assert!(get(&client, subject("other"), now).await.is_ok(), "{error}");
+            assert_eq!(asked(), 6, "the actor's token is good, and kept");
+        }
     }
 
     /// Rotates: each refresh token works once, and with the second the server has had enough.

@@ -85,11 +85,12 @@ fn judge(
     };
     let is_exchange = matches!(grant, Asked::TokenExchange(..));
     // RFC 8693 §2.2.1: the type is required, and one that opens no API is of no use here.
-    let read =
-        answer::read(&answer).and_then(|read| match is_exchange && !read.is_issued_for_apis {
+    let read = answer::read(&answer, grant).and_then(|read| {
+        match is_exchange && !read.is_issued_for_apis {
             true => Err(TokenFailure::Unusable),
             false => Ok(read),
-        });
+        }
+    });
     let outcome = match &read {
         Ok(_) => CallOutcome::Answered,
         Err(TokenFailure::Refused(_)) => CallOutcome::Refused,

@@ -9,8 +9,8 @@
 //! * A token past its time is never sent: there is a new one, or the request fails.
 //! * After a refusal the server is left alone for `negative_cache_ttl`, after an outage for the
 //!   time that it named.
-//! * An upstream that refuses every token makes two exchanges per `negative_cache_ttl`, not one
-//!   per request.
+//! * An upstream that says 401 makes one new exchange per `negative_cache_ttl`, not one per request,
+//!   and stops nobody else: it says so of what callers send, too, and the next one may be let in.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
@@ -47,8 +47,15 @@ type Outcome = Result<Arc<OwnToken>, Rejection>;
 struct Last {
     granted: Option<Granted>,
     refusal: Option<Refusal>,
-    dropped: Option<Instant>,
+    dropped: Option<Dropped>,
     renewal: Option<AbortHandle>,
+}
+
+/// A token that was refused where it was shown.
+struct Dropped {
+    at: Instant,
+    /// It takes its place again where there is no other. Its renewal keeps it until then.
+    token: Weak<OwnToken>,
 }
 
 impl Last {
@@ -114,29 +121,52 @@ impl OwnClient {
     }
 
     /// The upstream said 401 to this token, so it leaves the cache if it is still the current
-    /// one, and the next request asks for another.
+    /// one, and the next request asks for another. That happens once per `negative_cache_ttl`, and
+    /// not while nothing is asked: an upstream says 401 of a wrong password as well, and whoever can
+    /// bring that on must not take the token of all others away.
     pub fn refused_upstream(&self, token: &Arc<OwnToken>) {
-        self.refused_upstream_at(token, time::now());
+        self.drop_at(token, time::now());
     }
 
-    fn refused_upstream_at(&self, token: &Arc<OwnToken>, now: Now) {
-        let refused = Some(Arc::clone(token));
-        let held = self.current.compare_and_swap(&refused, None);
+    /// Another token than this one, which somebody else than an upstream may have refused: the one
+    /// that is held meanwhile, or a new one, once per pause. `None`: there was one in this pause.
+    ///
+    /// # Errors
+    /// As [`token`](Self::token), where no other can be had.
+    pub(super) async fn other_than(
+        self: &Arc<Self>,
+        token: &Arc<OwnToken>,
+    ) -> Result<Option<Arc<OwnToken>>, Rejection> {
+        let now = time::now();
+        let is_other = |one: &Arc<OwnToken>| !Arc::ptr_eq(one, token);
+        self.drop_at(token, now);
+        let found = match self.held(now) {
+            Some(held) => held,
+            None => self.fetch(now, None).await?,
+        };
+        match self.refusal(time::now()) {
+            _ if is_other(&found) => Ok(Some(found)),
+            Some(refusal) => Err(refusal),
+            None => Ok(None),
+        }
+    }
+
+    fn drop_at(&self, token: &Arc<OwnToken>, now: Now) {
+        let name = &self.settings().name;
+        let pause = self.settings().negative_cache_ttl.max(RETRY_DEFAULT);
+        let mut last = self.last();
+        let is_paused =
+            last.dropped.as_ref().is_some_and(|before| now.instant < until(before.at, pause));
+        if is_paused || last.refusal.as_ref().is_some_and(|refusal| now.instant < refusal.until) {
+            return;
+        }
+        let held = self.current.compare_and_swap(&Some(Arc::clone(token)), None);
         if held.as_ref().is_none_or(|held| !Arc::ptr_eq(held, token)) {
             return;
         }
-        let mut last = self.last();
-        last.renew_by(None);
-        let pause = self.settings().negative_cache_ttl;
-        let again =
-            last.dropped.replace(now.instant).is_some_and(|at| now.instant < until(at, pause));
-        // Its successor too: another exchange would not help, and each request would make one.
-        if again {
-            let why = Why::Client(OwnClientCause::RefusedUpstream);
-            last.refusal = Some(Refusal { why, until: until(now.instant, pause) });
-        }
+        last.dropped = Some(Dropped { at: now.instant, token: Arc::downgrade(token) });
         drop(last);
-        tracing::warn!(client = %self.settings().name, again, "upstream refused the client's token");
+        tracing::warn!(client = %name, "client's token was refused where it was shown, another is asked for");
     }
 
     /// Spends the refresh token that came with `token`, at once, for whoever asked for it by hand.
@@ -158,7 +188,8 @@ impl OwnClient {
         let pause = self.settings().negative_cache_ttl;
         let answered = self.asker.ask(Asked::Refresh(&refresh)).await;
         let answered = answered.map_err(|failure| failed(Why::of(failure, pause)))?;
-        let weighed = self.asker.weigh(answered, |_| {}).await.map_err(failed)?;
+        let weighed =
+            self.asker.weigh(answered.in_place_of(token), |_| {}).await.map_err(failed)?;
         Ok(Some(Arc::new(weighed.token)))
     }
 
@@ -212,8 +243,8 @@ impl OwnClient {
     }
 
     async fn ask(&self, replacing: Option<Arc<OwnToken>>) -> Result<Answered, Failed> {
-        let refreshed = match replacing.and_then(|token| token.take_refresh()) {
-            Some(refresh) => self.asker.refresh(refresh).await,
+        let refreshed = match &replacing {
+            Some(token) => self.asker.refresh(token).await,
             None => None,
         };
         let answered = match refreshed {
@@ -240,6 +271,9 @@ impl OwnClient {
                 let renewal = self.asker.runtime.spawn(renewal).abort_handle();
                 let mut last = self.last();
                 last.refusal = None;
+                if let Some(dropped) = &mut last.dropped {
+                    dropped.token = Weak::new();
+                }
                 last.renew_by(Some(renewal));
                 tracing::debug!(client = %name, granted = %token.granted(), "client was given a token");
                 Ok(token)
@@ -259,8 +293,16 @@ impl OwnClient {
                 let now = time::now();
                 let refusal = Refusal { why, until: until(now.instant, wait) };
                 let rejection = refusal.rejection(self.settings(), self.server(), now);
-                self.last().refusal = Some(refusal);
-                Err(rejection)
+                let mut last = self.last();
+                last.refusal = Some(refusal);
+                let dropped = last.dropped.as_mut();
+                let dropped =
+                    dropped.and_then(|dropped| std::mem::take(&mut dropped.token).upgrade());
+                drop(last);
+                // One that somebody refused is better than none: others may take it.
+                let token = dropped.filter(|token| token.is_good(now)).ok_or(rejection)?;
+                self.current.store(Some(Arc::clone(&token)));
+                Ok(token)
             }
         }
     }
@@ -642,21 +684,54 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_upstream_that_refuses_every_token_does_not_make_an_exchange_per_request() {
-        let fixture = Fixture::start(numbered()).await;
+    async fn an_upstream_that_refuses_every_token_makes_one_exchange_per_pause_and_stops_nobody() {
+        for pause_s in [0, 10] {
+            let fixture = Fixture::start(numbered()).await;
+            let settings = config::Client {
+                negative_cache_ttl: Duration::from_secs(pause_s),
+                ..fixture.client_settings()
+            };
+            let server = Arc::clone(&fixture.server);
+            let client = OwnClient::start(settings, server, &fixture.shared).unwrap();
+            let now = time::now();
+            for _ in 0..5 {
+                let token = client.token_at(now).await.unwrap();
+                client.drop_at(&token, now);
+            }
+            assert!(client.held(now).is_some(), "a good token stays");
+            assert_eq!(fixture.authorization_server.seen().len(), 2);
+            let status = serde_json::to_value(client.status()).unwrap();
+            assert_eq!(status["last_error"], serde_json::Value::Null);
+            let after = later(now, 11);
+            client.drop_at(&client.token_at(after).await.unwrap(), after);
+            assert_eq!(client.token_at(after).await.unwrap().authorization(), "Bearer t2");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_token_that_an_upstream_refused_serves_on_where_there_is_no_other() {
+        let reply = token_reply(r#","expires_in":600"#);
+        let fixture = Fixture::start_silenced_after(1, reply).await;
         let client = client(&fixture, "", PartialScopes::Refuse);
         let now = time::now();
-        for expected in [2, 2, 2] {
-            if let Ok(token) = client.token_at(now).await {
-                client.refused_upstream_at(&token, now);
-            }
-            let _ = client.token_at(now).await;
-            assert_eq!(fixture.authorization_server.seen().len(), expected);
-        }
-        let outcome = client.token_at(now).await.unwrap_err();
-        assert_eq!(outcome, refused(OwnClientCause::RefusedUpstream));
-        assert!(client.token_at(later(now, 11)).await.is_ok());
-        assert_eq!(fixture.authorization_server.seen().len(), 3);
+        let token = client.token_at(now).await.unwrap();
+        client.drop_at(&token, now);
+        assert!(client.held(now).is_none());
+        assert!(Arc::ptr_eq(&client.token_at(now).await.unwrap(), &token));
+        assert!(Arc::ptr_eq(&client.held(now).unwrap(), &token));
+        assert_eq!(fixture.authorization_server.seen().len(), 2, "another was asked for");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_not_dropped_while_no_other_can_be_asked_for() {
+        let reply = token_reply(r#","expires_in":600"#);
+        let fixture = Fixture::start_silenced_after(1, reply).await;
+        let client = client(&fixture, "", PartialScopes::Refuse);
+        let now = time::now();
+        let token = client.token_at(now).await.unwrap();
+        assert!(client.fetch(now, Some(Arc::clone(&token))).await.is_err(), "a renewal fails");
+        client.drop_at(&token, now);
+        assert!(Arc::ptr_eq(&client.token_at(now).await.unwrap(), &token));
     }
 
     #[tokio::test]
@@ -742,6 +817,35 @@ mod tests {
         let spent = fixture.authorization_server.seen().into_iter();
         let spent: Vec<_> = spent.map(|seen| seen.form("refresh_token").concat()).collect();
         assert_eq!(spent, ["", "r", "r"]);
+    }
+
+    #[tokio::test]
+    async fn rfc6749_6_silence_of_a_refresh_about_scopes_means_those_of_before() {
+        let fixture = Fixture::start(|seen| match seen.form("refresh_token").is_empty() {
+            true => token_reply(r#","expires_in":600,"scope":"a","refresh_token":"r""#),
+            false => token_reply(r#","expires_in":600"#),
+        })
+        .await;
+        let settings = config::Client {
+            refresh_tokens: true,
+            scopes: scopes("a b"),
+            partial_scopes: PartialScopes::Allow,
+            ..fixture.client_settings()
+        };
+        let server = Arc::clone(&fixture.server);
+        let client = OwnClient::start(settings, server, &fixture.shared).unwrap();
+        let now = time::now();
+        let mut token = client.token_at(now).await.unwrap();
+        for _ in 0..2 {
+            token = client.fetch(now, Some(token)).await.unwrap();
+            assert_eq!(token.granted(), &scopes("a"));
+        }
+        assert_eq!(fixture.shared.metrics.missing_scopes("reports").get(), 1);
+        let by_hand = client.refreshed(&token).await.unwrap().unwrap();
+        assert_eq!(by_hand.granted(), &scopes("a"));
+        let seen = fixture.authorization_server.seen();
+        let refreshed = seen.iter().filter(|seen| !seen.form("refresh_token").is_empty());
+        assert_eq!(refreshed.count(), 3);
     }
 
     #[tokio::test]

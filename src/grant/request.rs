@@ -63,6 +63,14 @@ impl Asked<'_> {
         }
     }
 
+    /// Whether it is about a token, beside the client that asks.
+    pub(super) const fn shows_a_token(&self) -> bool {
+        match self {
+            Self::ClientCredentials => false,
+            Self::Refresh(_) | Self::TokenExchange(..) | Self::JwtBearer(_) => true,
+        }
+    }
+
     const fn name(&self) -> &'static str {
         match self {
             Self::ClientCredentials => "client_credentials",

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
 use super::answer::{self, BearerToken};
+use super::request::Asked;
 use crate::base::secret::Secret;
 use crate::config::{
     AuthorizationServer, Basic, BasicEncoding, BasicScopes, Caches, Client,
@@ -27,7 +28,7 @@ pub(super) fn scopes(text: &str) -> ScopeSet {
 
 pub(super) fn bearer(token: &str) -> BearerToken {
     let body = format!(r#"{{"access_token":"{token}","token_type":"bearer"}}"#);
-    answer::read(&answer_of(200, &body)).unwrap().bearer
+    answer::read(&answer_of(200, &body), &Asked::ClientCredentials).unwrap().bearer
 }
 
 /// A JWT with those claims and no good signature.

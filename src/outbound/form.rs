@@ -61,28 +61,9 @@ pub(super) fn encode(request: &FormRequest<'_>) -> Result<Form, OutboundFailure>
 /// (RFC 6749 §3.2: no parameter twice).
 fn fixed<'a>(request: &'a FormRequest<'_>) -> impl Iterator<Item = (&'a String, &'a String)> {
     let asked = |name: &str| request.parameters.iter().any(|(asked, _)| asked == name);
-    let free = move |name: &str| !PROTOCOL.contains(&name) && !asked(name);
+    let free = move |name: &str| !ClientAuthentication::PROTOCOL.contains(&name) && !asked(name);
     request.client.parameters.iter().filter(move |(name, _)| free(name))
 }
-
-/// What is asked, about which token, and by whom: never a matter of fixed parameters.
-const PROTOCOL: [&str; 15] = [
-    "grant_type",
-    "scope",
-    "token",
-    "token_type_hint",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "subject_token",
-    "subject_token_type",
-    "requested_token_type",
-    "actor_token",
-    "actor_token_type",
-    "assertion",
-    "refresh_token",
-];
 
 #[cfg(test)]
 mod tests {
@@ -119,7 +100,7 @@ mod tests {
     #[test]
     fn fixed_parameters_never_override_the_protocols_own() {
         let mut client = basic("id", "s3cret");
-        for name in PROTOCOL.into_iter().chain(["audience"]) {
+        for name in ClientAuthentication::PROTOCOL.into_iter().chain(["audience"]) {
             client.parameters.insert(name.to_owned(), "fixed".to_owned());
         }
         let (endpoint, issuer) = ("https://as.test/token".parse().unwrap(), issuer());

@@ -120,9 +120,13 @@ impl Signer {
     ///
     /// # Errors
     /// 403 where a JWT lacks a `sub` or `client_id` that is to go along, which its issuer owes
-    /// (RFC 9068 §2.2); 401 where what goes along is too long for a header; 502 where the library
+    /// (RFC 9068 §2.2); 401 where the token's own `exp` is over, which verdicts allow for the clocks'
+    /// skew, since ours would be over as it is signed, and where what goes along is too long for a header; 502 where the library
     /// cannot sign.
     pub fn field(&self, holder: Holder<'_>, now: Now) -> Result<HeaderValue, Rejection> {
+        if holder.ends.is_some_and(|end| end <= now.unix) {
+            return Err(Rejection::TokenInvalid(InvalidToken::Expired));
+        }
         let key = (holder.token.digest, holder.principal);
         if let Some(signed) = self.signed.get(&key)
             && signed.is_about(holder.token)

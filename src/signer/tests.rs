@@ -122,6 +122,11 @@ async fn it_never_outlives_the_callers_token() {
     assert_eq!(part(&field, 1)["exp"], 1030);
     // Another one would live no longer.
     assert_eq!(signer.field(ends(1030), at(1029)).unwrap(), field);
+    // Nor does it say that it ends before it began, in the skew that verdicts allow.
+    let expired = Err(Rejection::TokenInvalid(InvalidToken::Expired));
+    for (end, now) in [(1030, 1030), (1030, 1031), (900, 1000)] {
+        assert_eq!(signer.field(ends(end), at(now)), expired);
+    }
     assert_eq!(signer.signatures.get(), 1);
 }
 

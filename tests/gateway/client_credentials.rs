@@ -328,13 +328,20 @@ async fn a_token_is_renewed_ahead_of_its_end() {
 #[tokio::test]
 async fn rfc9110_15_5_2_a_token_that_the_upstream_refuses_leaves_the_cache_and_the_caller_gets_502()
 {
-    let (server, upstream, gateway) = asking("", |_| granted(json!({}))).await;
+    let pause = "negative_cache_ttl = \"1h\"";
+    let (server, upstream, gateway) = asking(pause, |_| granted(json!({}))).await;
     upstream.answer(|_| Reply::status(401).header("www-authenticate", "Bearer realm=\"inner\""));
     let response = gateway.get("/out").send().await;
     assert_eq!((response.status, response.all("www-authenticate").len()), (502, 0));
     upstream.answer(|_| Reply::status(200));
     assert_eq!(gateway.get("/out").send().await.status, 200);
     assert_eq!(server.count(), 2, "a new token was fetched");
+    upstream.answer(|seen| Reply::status(if seen.body.is_empty() { 200 } else { 401 }));
+    for _ in 0..3 {
+        assert_eq!(gateway.request("POST", "/out").body("password").send().await.status, 502);
+        assert_eq!(gateway.get("/out").send().await.status, 200, "nobody else is stopped");
+    }
+    assert_eq!(server.count(), 2, "and no token is fetched for each");
 }
 
 #[tokio::test]

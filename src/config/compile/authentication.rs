@@ -221,7 +221,7 @@ fn can_sign(pem: &[u8], algorithm: jsonwebtoken::Algorithm) -> bool {
 fn parameters(value: Value<'_>) -> Result<BTreeMap<String, String>, Told> {
     let entries = value.entries("write parameters = { name = \"value\" }")?;
     let read = entries.into_iter().map(|entry| {
-        if OURS.contains(&entry.name.as_str()) {
+        if ClientAuthentication::PROTOCOL.contains(&entry.name.as_str()) {
             let write = "take it out; scopes and resources have keys of their own";
             return Err(entry.key.wrong("the gateway sends this parameter itself", write));
         }
@@ -249,26 +249,6 @@ const SIGNS: [(SignatureAlgorithm, jsonwebtoken::Algorithm); 9] = [
     (SignatureAlgorithm::Es256, jsonwebtoken::Algorithm::ES256),
     (SignatureAlgorithm::Es384, jsonwebtoken::Algorithm::ES384),
     (SignatureAlgorithm::EdDsa, jsonwebtoken::Algorithm::EdDSA),
-];
-
-/// RFC 6749 §3.2: no parameter is sent twice.
-const OURS: [&str; 16] = [
-    "actor_token",
-    "actor_token_type",
-    "assertion",
-    "client_assertion",
-    "client_assertion_type",
-    "client_id",
-    "client_secret",
-    "grant_type",
-    "refresh_token",
-    "requested_token_type",
-    "resource",
-    "scope",
-    "subject_token",
-    "subject_token_type",
-    "token",
-    "token_type_hint",
 ];
 
 #[cfg(test)]
