@@ -13,6 +13,7 @@ const ISSUER: &str = "https://as.test";
 
 fn token(text: &str, claims: &str) -> Arc<VerifiedToken> {
     let claims = Claims::parse(claims.as_bytes()).unwrap();
+    let traces = Traces::of(ISSUER, &claims, claims.string("client_id").unwrap());
     Arc::new(VerifiedToken {
         digest: RawToken::new(text).digest(),
         kind: TokenKind::Jwt,
@@ -22,7 +23,7 @@ fn token(text: &str, claims: &str) -> Arc<VerifiedToken> {
         principal: Principal::Client,
         audiences: Audiences::MeantForUs,
         validity: Validity::new(None, None),
-        claims: KeptClaims::default().with_traces(Traces::of(ISSUER, &claims)),
+        claims: KeptClaims::default().with_traces(traces),
     })
 }
 
