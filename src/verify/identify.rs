@@ -7,14 +7,14 @@ use super::jwt::Form;
 use super::server::Server;
 use crate::base::time::Now;
 use crate::oauth::{RawToken, TokenDigest, VerifiedToken};
-use crate::reject::Rejection;
+use crate::reject::{InvalidToken, OutageCause, Rejection};
 
 impl Server {
     /// The token as this server's keys prove it: a JWT of its own that is an access token and good
-    /// now. Nothing is asked about it, kept, or told of it.
+    /// now or later. Nothing is asked about it, kept, or told of it.
     ///
     /// # Errors
-    /// When it may be one, and there are no keys to tell by.
+    /// When it may be one, and there is no key to tell by: one that is fetched later may prove it.
     pub async fn identify(
         self: &Arc<Self>,
         token: RawToken<'_>,
@@ -24,9 +24,15 @@ impl Server {
         if jwt.issuer() != Ok(self.settings().issuer.as_str()) {
             return Ok(None);
         }
-        match self.check(&jwt, token.digest(), now).await {
+        // One that counts from later on is to be revoked as well.
+        let begins = jwt.claims.numeric_date("nbf").ok().flatten();
+        let unix = begins.map_or(now.unix, |begins| begins.max(now.unix));
+        match self.check(&jwt, token.digest(), Now { unix, ..now }).await {
             Ok((token, _)) => Ok(Some(token)),
             Err(outage @ Rejection::VerifierUnavailable(_)) => Err(outage),
+            Err(Rejection::TokenInvalid(InvalidToken::KeyUnknown)) => {
+                Err(self.outage(OutageCause::Unusable, None))
+            }
             Err(_) => Ok(None),
         }
     }
