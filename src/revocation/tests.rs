@@ -154,6 +154,10 @@ async fn what_could_not_be_written_is_refused_at_once_and_written_when_it_is_ask
     assert!(matches!(enter(&list, broken).await, Err(EnterError::Unwritten)));
     assert!(list.names(&token("t", r#"{"jti":"b"}"#), now()));
     assert!(enter(&list, broken).await.is_err(), "known, and not on the disk");
+    for left in 61..70 {
+        assert!(enter(&list, entry(broken.mark, left)).await.is_err());
+    }
+    assert_eq!(list.writing.lock().unwrap().as_ref().unwrap().unwritten.len(), 1, "one of a mark");
     swap(&list, kept);
     enter(&list, broken).await.unwrap();
     drop(list);
