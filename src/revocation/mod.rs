@@ -19,7 +19,7 @@ mod table;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -321,8 +321,13 @@ impl RevocationList {
         entries
     }
 
+    /// Leaves it where somebody writes: the thread that comes here has others to serve than a disk.
     fn sweep(&self) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = match self.writing.try_lock() {
+            Ok(writing) => writing,
+            Err(TryLockError::Poisoned(writing)) => writing.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         self.table.sweep(time::now().unix);
         self.metrics.entries(self.table.len());
     }

@@ -165,6 +165,24 @@ async fn what_could_not_be_written_is_refused_at_once_and_written_when_it_is_ask
     std::fs::remove_dir_all(folder).unwrap();
 }
 
+#[test]
+fn a_sweep_waits_for_nobody_who_writes() {
+    let list = list(10);
+    list.table.put(entry(claim(MarkKind::Jti, "a"), 0));
+    let writing = list.writing.lock().unwrap();
+    let (swept, wait) = std::sync::mpsc::channel();
+    let sweeping = Arc::clone(&list);
+    std::thread::spawn(move || {
+        sweeping.sweep();
+        swept.send(()).unwrap();
+    });
+    wait.recv_timeout(Duration::from_secs(60)).expect("it gives way");
+    drop(writing);
+    assert_eq!(list.status().entries, 1);
+    list.sweep();
+    assert_eq!(list.status().entries, 0);
+}
+
 use std::fs::File;
 
 fn entry_of(jti: &str) -> Entry {
