@@ -46,8 +46,19 @@ impl Server {
         known.into_iter().flatten().find(|token| token.server == self.id())
     }
 
-    /// Whether an answer about a token may come that was asked for before now.
-    pub fn is_being_asked(&self, digest: &TokenDigest) -> bool {
-        self.is_asked_about(digest)
+    /// What answers say of a token that were asked for before now and come after: once it returns
+    /// none of them is kept any more. Gives a good one, if there is one.
+    ///
+    /// # Errors
+    /// When one does not come in time: it would be kept then.
+    pub async fn answer_under_way(
+        &self,
+        digest: &TokenDigest,
+    ) -> Result<Option<Arc<VerifiedToken>>, Rejection> {
+        let mut good = None;
+        for flight in self.flights_about(digest) {
+            good = self.landing(flight).await?.or(good);
+        }
+        Ok(good)
     }
 }

@@ -931,3 +931,27 @@ async fn a_token_is_identified_before_its_time_and_one_of_an_unknown_key_may_be_
     let over = key.token("k", &claims);
     assert_eq!(server.identify(RawToken::new(&over), now).await, Ok(None));
 }
+
+#[tokio::test]
+async fn rfc7009_2_what_is_asked_about_a_token_is_waited_for_and_only_a_good_one_is_told() {
+    for (reply, is_good) in
+        [(active(&json!({})), true), (Reply::json(r#"{"active":false}"#), false)]
+    {
+        let (issuer, server, verifier, _) = asking(|_| {}).await;
+        refresh(&server).await;
+        issuer.answer(reply);
+        let now = time::now();
+        let digest = RawToken::new(OPAQUE).digest();
+        assert_eq!(server.answer_under_way(&digest).await, Ok(None), "nobody asks");
+        let asked = async { verifier.verify(RawToken::new(OPAQUE), now).await.is_ok() };
+        let revoked = async {
+            while server.flights_about(&digest).is_empty() {
+                tokio::task::yield_now().await;
+            }
+            server.answer_under_way(&digest).await.unwrap().is_some()
+        };
+        let (asked, revoked) = tokio::join!(asked, revoked);
+        assert_eq!((asked, revoked), (is_good, is_good));
+        assert_eq!(server.forget(digest, now).is_some(), is_good, "it was kept by then");
+    }
+}

@@ -5,6 +5,7 @@
 //! signature, whatever its server has done with it. Only what was good here does. Of anything else
 //! a server says 200 too (§2.2), and made-up tokens would fill the list.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -13,7 +14,7 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use super::{Door, Form, answer, invalid};
 use crate::base::time::{self, Now};
 use crate::body::Body;
-use crate::oauth::RawToken;
+use crate::oauth::{RawToken, VerifiedToken};
 use crate::outbound::{Answer, OutboundFailure};
 use crate::reject::{OutageCause, Rejection};
 use crate::revocation::Entry;
@@ -45,26 +46,22 @@ impl Call<'_> {
         if credentials.next().is_some() {
             return Ok(invalid("more than one Authorization field"));
         }
-        let token = RawToken::new(&token);
         let server = &self.door.server;
         let Some(endpoint) = server.revocation_endpoint() else {
             return Err(server.outage(OutageCause::Unusable, None));
         };
-        let digest = token.digest();
         let before = time::now();
+        let token = RawToken::new(&token);
+        let digest = token.digest();
         let was_good = server.forget(digest, before);
         let called = server.outbound().relay(&endpoint, credential, form.text()).await;
         let now = time::now();
         server.metrics().call(Endpoint::Revocation, outcome(&called), now.instant - before.instant);
         // Anew: a request may have brought it back meanwhile.
-        let is_being_asked = server.is_being_asked(&digest);
-        let known = server.forget(digest, now).or(was_good);
+        let was_good = server.forget(digest, now).or(was_good);
         let said = called.map_err(|failure| server.outage(failure.cause(), None))?;
         if said.status == StatusCode::OK {
-            let entries = match known {
-                Some(known) => Entry::of_token(&known, self.keep, now.unix),
-                None => self.entries_of(token, is_being_asked, now).await?,
-            };
+            let entries = self.entries_of(token, was_good, now).await?;
             if !entries.is_empty() {
                 let entered = self.door.list.enter(entries, RevocationDoor::Endpoint).await;
                 entered.map_err(|_| server.outage(OutageCause::Busy, None))?;
@@ -73,21 +70,26 @@ impl Call<'_> {
         relayed(&said).ok_or_else(|| server.outage(OutageCause::Unusable, said.retry_after))
     }
 
-    /// What goes on the list of a token that no cache knows.
+    /// What goes on the list of a token; none of one that was never good here.
     async fn entries_of(
         &self,
         token: RawToken<'_>,
-        is_being_asked: bool,
+        was_good: Option<Arc<VerifiedToken>>,
         now: Now,
     ) -> Result<Vec<Entry>, Rejection> {
-        Ok(match self.door.server.identify(token, now).await? {
-            Some(token) => Entry::of_token(&token, self.keep, now.unix),
-            // The answer may be older than the revocation, and would be kept.
-            None if is_being_asked => {
-                vec![Entry::of_digest(&token.digest(), now.unix.plus(self.keep))]
-            }
-            None => Vec::new(),
-        })
+        let server = &self.door.server;
+        let mut known = was_good;
+        if known.is_none() {
+            // Such an answer may be older than the revocation, and is kept by when it is here.
+            let answer = server.answer_under_way(&token.digest()).await;
+            known = server.forget(token.digest(), time::now());
+            known = known.or(answer?);
+        }
+        let known = match known {
+            Some(known) => Some(known),
+            None => server.identify(token, now).await?.map(Arc::new),
+        };
+        Ok(known.map(|known| Entry::of_token(&known, self.keep, now.unix)).unwrap_or_default())
     }
 }
 
