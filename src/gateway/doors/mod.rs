@@ -11,7 +11,7 @@ mod revoke;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -123,9 +123,6 @@ impl Door {
         if parts.method != Method::POST {
             return Err(Rejection::MethodNotAllowed("POST".into()));
         }
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(self.server.outage(OutageCause::Busy, None));
-        };
         let form = match form::read(&parts.headers, body).await {
             Ok(form) => form,
             Err(FormFault::TooLarge) => return Err(Rejection::TooLarge(Bound::Body)),
@@ -138,6 +135,13 @@ impl Door {
                 let call = revoke::Call { door: self, keep: keep.unwrap_or_default() };
                 call.answer(&parts.headers, &form).await
             }
+        // Not before the form is read: whoever sends one slowly would keep others out.
+        let Ok(_place) = self.places.try_acquire() else {
+            return match &self.purpose {
+                Purpose::Revocation => Err(self.server.outage(OutageCause::Busy, None)),
+                Purpose::Logout(_) => Ok(self.too_many_logouts()),
+            };
+        };
             Purpose::Logout(clients) => {
                 Ok(logout::answer(self, clients, &form, keep.unwrap_or_default()).await)
             }
@@ -149,6 +153,16 @@ impl Door {
 fn invalid(why: &str) -> Response<Body> {
     error(StatusCode::BAD_REQUEST, "invalid_request", why)
 }
+
+    /// The server may well send it again, as the 503 of a token that it could not judge would not say.
+    fn too_many_logouts(&self) -> Response<Body> {
+        let server = &self.server.settings().name;
+        tracing::warn!(%server, "too many logouts at once: one was not taken");
+        let why = "too many logouts are worked on at the moment: send it again";
+        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", why);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response
+    }
 
 /// An error as token endpoints have it (RFC 6749 §5.2).
 fn error(status: StatusCode, code: &str, description: &str) -> Response<Body> {
