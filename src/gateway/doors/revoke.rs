@@ -5,18 +5,20 @@
 //! signature, whatever its server has done with it. Only what was good here does. Of anything else
 //! a server says 200 too (§2.2), and made-up tokens would fill the list.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::suspect::{Suspect, is_wrong};
 use super::{Door, Form, answer, invalid};
 use crate::base::time::{self, Now};
 use crate::body::Body;
 use crate::oauth::{RawToken, VerifiedToken};
 use crate::outbound::{Answer, OutboundFailure};
-use crate::reject::{OutageCause, Rejection};
+use crate::reject::{OutageCause, Rejection, RetryAfter};
 use crate::revocation::Entry;
 use crate::telemetry::{CallOutcome, Endpoint, RevocationDoor};
 
@@ -28,38 +30,49 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Answers it.
+    /// Answers it; it came `from` there.
     ///
     /// # Errors
-    /// 503 where the server cannot be asked, and where it has revoked a token that could not be put
-    /// on the list: RFC 7009 §2.2.1 has the caller take it as living still, and come back.
+    /// 429 where too many wrong secrets came from there; 503 where the server cannot be asked, and
+    /// where it has revoked a token that could not be put on the list: RFC 7009 §2.2.1 has the caller
+    /// take it as living still, and come back.
     pub(super) async fn answer(
         &self,
-        headers: &HeaderMap,
+        (headers, from): (&HeaderMap, Option<IpAddr>),
         form: &Form,
     ) -> Result<Response<Body>, Rejection> {
         let Some(token) = form.only("token") else {
             return Ok(invalid("token is missing, or there more than once"));
         };
-        let mut credentials = headers.get_all(AUTHORIZATION).iter();
-        let credential = credentials.next();
-        if credentials.next().is_some() {
-            return Ok(invalid("more than one Authorization field"));
-        }
-        let server = &self.door.server;
+        let suspect = match Suspect::read(headers, form) {
+            Ok(suspect) => from.zip(suspect),
+            Err(why) => return Ok(invalid(why)),
+        };
+        let (server, guesses) = (&self.door.server, &self.door.guesses);
         let Some(endpoint) = server.revocation_endpoint() else {
             return Err(server.outage(OutageCause::Unusable, None));
         };
         let before = time::now();
+        if let Some((from, suspect)) = &suspect
+            && let Some(wait) = guesses.wait(*from, &suspect.client_id, before.instant)
+        {
+            return Err(Rejection::GuessedTooOften(RetryAfter::new(wait)));
+        }
         let token = RawToken::new(&token);
         let digest = token.digest();
         let was_good = server.forget(digest, before);
+        let credential = headers.get(AUTHORIZATION);
         let called = server.outbound().relay(&endpoint, credential, form.text()).await;
         let now = time::now();
         server.metrics().call(Endpoint::Revocation, outcome(&called), now.instant - before.instant);
         // Anew: a request may have brought it back meanwhile.
         let was_good = server.forget(digest, now).or(was_good);
         let said = called.map_err(|failure| server.outage(failure.cause(), None))?;
+        if let Some((from, suspect)) = &suspect
+            && is_wrong(&said)
+        {
+            guesses.count(*from, &suspect.client_id, suspect.pair, now.instant);
+        }
         if said.status == StatusCode::OK {
             let entries = self.entries_of(token, was_good, now).await?;
             if !entries.is_empty() {
