@@ -33,7 +33,10 @@ pub(super) async fn serve(
     let mut departure = match decide(context, parts).await? {
         Decision::Answer(response) => return Ok(response),
         // Boxed: few requests come here, and all futures would be as large.
-        Decision::Door(door) => return Box::pin(door.answer(context.snapshot, parts, body)).await,
+        Decision::Door(door) => {
+            let from = context.connection.client_address(&parts.headers);
+            return Box::pin(door.answer(context.snapshot, (parts, from), body)).await;
+        }
         Decision::Onward(departure) => departure,
     };
     if let Forwarding::Exchange(client) = &departure.route.forward {

@@ -6,6 +6,7 @@
 //! at the same address by guessing one's own. A pair that is known to be right is let in whatever
 //! the counts say.
 
+use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +17,7 @@ use crate::base::digest::Digest;
 use crate::oauth::ClientId;
 
 /// The counts of one authorization server. Each ends a [`WINDOW`] after its first wrong pair.
-pub(super) struct Guesses {
+pub struct Guesses {
     counts: Cache<Guesser, Arc<Count>>,
 }
 
@@ -40,12 +41,13 @@ struct Wrong {
 }
 
 impl Guesses {
-    pub(super) fn new() -> Self {
+    /// None yet.
+    pub fn new() -> Self {
         Self { counts: Cache::builder().max_capacity(GUESSERS_MAX).time_to_live(WINDOW).build() }
     }
 
     /// For how long nothing new is asked for this key from there, if too much was wrong.
-    pub(super) fn wait(&self, from: IpAddr, key: &ClientId, now: Instant) -> Option<Duration> {
+    pub fn wait(&self, from: IpAddr, key: &ClientId, now: Instant) -> Option<Duration> {
         let bounds = [(Guesser::at(from), WRONG_MAX), (Guesser::of(from, key), WRONG_OF_A_KEY_MAX)];
         let waits = bounds.into_iter().filter_map(|(guesser, most)| {
             let count = self.counts.get(&guesser)?;
@@ -55,8 +57,8 @@ impl Guesses {
         waits.max()
     }
 
-    /// One was wrong.
-    pub(super) fn count(&self, from: IpAddr, key: &ClientId, pair: Digest, now: Instant) {
+    /// One was wrong: `pair` is a digest of the key and secret.
+    pub fn count(&self, from: IpAddr, key: &ClientId, pair: Digest, now: Instant) {
         let of_key = self.entry(Guesser::of(from, key), now);
         let mut wrong = of_key.wrong();
         if wrong.seen.contains(&pair) {
@@ -72,6 +74,18 @@ impl Guesses {
 
     fn entry(&self, guesser: Guesser, now: Instant) -> Arc<Count> {
         self.counts.get_with(guesser, || Arc::new(Count { since: now, wrong: Mutex::default() }))
+    }
+}
+
+impl Default for Guesses {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Guesses {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Guesses").finish_non_exhaustive()
     }
 }
 

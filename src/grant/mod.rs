@@ -40,6 +40,7 @@ use request::{Asked, TokenRequest};
 pub use basic::BasicExchange;
 pub use client::Client;
 pub use exchange::{ExchangeClient, Subject};
+pub use guesses::Guesses;
 pub use issued::Issued;
 pub use own_client::OwnClient;
 pub use own_token::OwnToken;

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName};
 
 use super::forwarded::{X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PREFIX, X_FORWARDED_PROTO};
+use super::quoted::{Pieces, is_whole};
 use crate::base::net::TrustedProxies;
 
 /// What trusted proxies say of the URL that the caller used; absent: what is seen here.
@@ -40,13 +41,19 @@ impl Called {
     }
 }
 
-/// The element of `Forwarded` that the outermost trusted proxy wrote.
+/// The element of `Forwarded` that the outermost trusted proxy wrote; none where a quote is not as
+/// RFC 7239 §4 has it: the caller's own could hide what proxies added.
 fn forwarded(headers: &HeaderMap, trusted: &TrustedProxies) -> Option<String> {
-    let elements = items(headers, &http::header::FORWARDED);
+    let lines = headers.get_all(http::header::FORWARDED).iter().map(|line| line.to_str());
+    let lines = lines.collect::<Result<Vec<&str>, _>>().ok()?.join(",");
+    if !is_whole(&lines, b",; \t") {
+        return None;
+    }
+    let elements: Vec<&str> = Pieces::of(&lines, b',').map(str::trim).collect();
     let mut outermost = None;
     for element in elements.into_iter().rev() {
-        let is_inner = parameter(&element, "for").is_some_and(|hop| is_trusted(&hop, trusted));
-        outermost = Some(element);
+        let is_inner = parameter(element, "for").is_some_and(|hop| is_trusted(&hop, trusted));
+        outermost = Some(element.to_owned());
         if !is_inner {
             break;
         }
@@ -63,29 +70,20 @@ fn is_trusted(hop: &str, trusted: &TrustedProxies) -> bool {
     address.is_some_and(|address: std::net::IpAddr| trusted.trust_ip(address.to_canonical()))
 }
 
-/// All items of a list field, over all of its lines.
+/// All items of an `X-Forwarded-*` field, over all of its lines. They know no quotes, and one that
+/// cannot be read is an item still: those behind it are others' words.
 fn items(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let lines = headers.get_all(name).iter().filter_map(|line| line.to_str().ok());
-    lines.flat_map(|line| pieces(line, ',')).map(|item| item.trim().to_owned()).collect()
+    let lines = headers.get_all(name).iter();
+    let items = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    items.map(|item| String::from_utf8_lossy(item).trim().to_owned()).collect()
 }
 
 /// The value of a parameter of one element.
 fn parameter(element: &str, name: &str) -> Option<String> {
-    let pairs = pieces(element, ';');
-    let mut pairs = pairs.iter().filter_map(|pair| pair.trim().split_once('='));
+    let mut pairs = Pieces::of(element, b';').filter_map(|pair| pair.trim().split_once('='));
     let (_, value) = pairs.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
     let quoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
     Some(quoted.unwrap_or(value).to_owned())
-}
-
-/// What stands between separators that are not inside of quotes.
-fn pieces(text: &str, between: char) -> Vec<&str> {
-    let mut is_quoted = false;
-    text.split(|character| {
-        is_quoted ^= character == '"';
-        character == between && !is_quoted
-    })
-    .collect()
 }
 
 #[cfg(test)]
@@ -125,6 +123,27 @@ mod tests {
             (&[("forwarded", "for=192.0.2.1;proto=https;host=\"a.test:1\"")], ["https", "a.test:1", "-"]),
             (&[("forwarded", "for=evil;host=evil.test, for=\"192.0.2.1:9\";host=a.test, For=\"10.0.0.2:4711\";Host=inner")], ["-", "a.test", "-"]),
             (&[("forwarded", "host=b.test;proto=http"), (HOST, "a.test")],   ["http", "a.test", "-"]),
+        ];
+        for (lines, [scheme, authority, prefix]) in cases {
+            let expected = (scheme.to_owned(), authority.to_owned(), prefix.to_owned());
+            assert_eq!(read(lines), expected, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn rfc7239_4_no_quote_of_a_caller_hides_what_a_proxy_adds() {
+        let nothing = ["-", "-", "-"];
+        #[rustfmt::skip]
+        let cases = [
+            (&[("forwarded", "host=evil.test;x=\", for=192.0.2.1;host=a.test")][..],        nothing),
+            (&[("forwarded", "host=evil.test;x=\", for=\"[2001:db8::1]\";host=a.test")],    nothing),
+            (&[("forwarded", "host=evil.test;x=\"\\"), ("forwarded", "host=a.test")],       nothing),
+            (&[("forwarded", "host=evil.test;x=a\", host=a.test")],                         nothing),
+            (&[("forwarded", "host=evil.test, \u{e9}"), ("forwarded", "host=a.test")],      nothing),
+            (&[("forwarded", "for=\"a\\\"b,\" , for=192.0.2.1;host=a.test")],               ["-", "a.test", "-"]),
+            // These know no quotes, and none has the caller's `Forwarded` count in their place.
+            (&[("x-forwarded-host", "evil\", a.test"), ("forwarded", "host=evil.test")],    ["-", "a.test", "-"]),
+            (&[("x-forwarded-host", "\u{e9}, a.test"), ("forwarded", "host=evil.test")],    ["-", "a.test", "-"]),
         ];
         for (lines, [scheme, authority, prefix]) in cases {
             let expected = (scheme.to_owned(), authority.to_owned(), prefix.to_owned());

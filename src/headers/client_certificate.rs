@@ -9,6 +9,7 @@ use percent_encoding::percent_decode;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
+use super::quoted::{Pieces, is_whole};
 use crate::oauth::Thumbprint;
 
 /// `client_certificate_header` of a listener.
@@ -35,8 +36,10 @@ impl CertificateHeader {
     pub fn thumbprint(&self, headers: &HeaderMap) -> Option<Thumbprint> {
         let mut lines = headers.get_all(&self.name).iter();
         match self.format {
-            // What the last proxy added stands last: what is before it may be anybody's word.
-            CertificateFormat::Envoy => of_envoy(lines.next_back()?.to_str().ok()?),
+            CertificateFormat::Envoy => {
+                let lines: Result<Vec<&str>, _> = lines.map(|line| line.to_str()).collect();
+                of_envoy(&lines.ok()?.join(","))
+            }
             CertificateFormat::Nginx => {
                 let line = lines.next().filter(|_| lines.next().is_none())?;
                 of_pem(line.as_bytes())
@@ -45,10 +48,15 @@ impl CertificateHeader {
     }
 }
 
-fn of_envoy(line: &str) -> Option<Thumbprint> {
-    let element = Pieces { rest: Some(line), between: b',' }.last()?;
+/// What the last proxy added stands last: what is before it may be anybody's word, and where a quote
+/// in it is not as Envoy writes them, nobody can say where that word ends.
+fn of_envoy(lines: &str) -> Option<Thumbprint> {
+    if !is_whole(lines, b",;") {
+        return None;
+    }
+    let element = Pieces::of(lines, b',').last()?;
     let (mut hash, mut certificate) = (None, None);
-    for pair in (Pieces { rest: Some(element), between: b';' }) {
+    for pair in Pieces::of(element, b';') {
         let (key, value) = pair.trim().split_once('=')?;
         let place = if key.eq_ignore_ascii_case("Hash") {
             &mut hash
@@ -66,34 +74,6 @@ fn of_envoy(line: &str) -> Option<Thumbprint> {
         (Some(hash), _) => Thumbprint::from_hex(hash),
         (None, Some(certificate)) => of_pem(certificate.as_bytes()),
         (None, None) => None,
-    }
-}
-
-/// The pieces of a text, but for what separates them inside of quotes.
-struct Pieces<'a> {
-    rest: Option<&'a str>,
-    between: u8,
-}
-
-impl<'a> Iterator for Pieces<'a> {
-    type Item = &'a str;
-
-    fn next(&mut self) -> Option<&'a str> {
-        let rest = self.rest?;
-        let (mut is_quoted, mut is_escaped) = (false, false);
-        let end = rest.bytes().position(|byte| {
-            let is_end = byte == self.between && !is_quoted;
-            is_quoted ^= byte == b'"' && !is_escaped;
-            is_escaped = byte == b'\\' && is_quoted && !is_escaped;
-            is_end
-        });
-        // What stands between is ASCII, so no character is cut.
-        let (piece, behind) = match end {
-            Some(end) => (rest.get(..end)?, rest.get(end + 1..)),
-            None => (rest, None),
-        };
-        self.rest = behind;
-        Some(piece)
     }
 }
 
@@ -165,6 +145,33 @@ mod tests {
         let (strange, own) = (format!("Hash={other}"), format!("Hash={hash}"));
         assert_eq!(read(CertificateFormat::Envoy, &[&strange, &own]), Some(whose));
         assert_eq!(read(CertificateFormat::Envoy, &[]), None);
+    }
+
+    #[test]
+    fn no_quote_of_a_caller_hides_what_envoy_adds() {
+        let (pem, whose) = certificate();
+        let hash: String = whose.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+        let other = "0".repeat(64);
+        let pem = escaped(&pem);
+        // What Envoy adds to a line that its caller sent.
+        let added = [
+            format!("By=spiffe://a;Hash={other}"),
+            format!("By=spiffe://a;Hash={other};Subject=\"\";URI=spiffe://d"),
+            format!("Hash={other};Cert=\"{pem}\";Subject=\"CN=a\\\"b,O=c\";URI=;DNS=a.test"),
+        ];
+        let sent = ["X=\"", "X=\"\\", "X=\"a\\\\", "X=\"a\"b\"", "X=a\"", "\"", "X=\"a\"\""];
+        for sent in sent.map(|quote| format!("Hash={hash};{quote}")) {
+            for added in &added {
+                let one = format!("{sent},{added}");
+                assert_eq!(read(CertificateFormat::Envoy, &[&one]), None, "{one}");
+                assert_eq!(read(CertificateFormat::Envoy, &[&sent, added]), None, "{one}");
+            }
+            assert_eq!(read(CertificateFormat::Envoy, &[&sent]), None, "{sent}");
+        }
+        for line in ["\u{e9}", &format!("X=\"a\";Hash={other},\u{e9}")] {
+            let lines = [line, &format!("Hash={hash}")];
+            assert_eq!(read(CertificateFormat::Envoy, &lines), None, "{line}");
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod forwarded;
 mod grpc_timeout;
 mod hop;
 mod max_forwards;
+mod quoted;
 mod sanitize;
 #[cfg(test)]
 mod testing;

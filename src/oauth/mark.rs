@@ -105,8 +105,8 @@ pub struct Traces {
 
 impl Traces {
     /// Reads them off the claims of a token or of an introspection answer; of another type than a
-    /// text, none is there.
-    pub fn of(issuer: &str, claims: &Claims) -> Self {
+    /// text, none is there. `client_id` is the client, whichever claim names it.
+    pub fn of(issuer: &str, claims: &Claims, client_id: Option<&str>) -> Self {
         let text = |name| claims.string(name).ok().flatten();
         let mark =
             |kind: MarkKind, text: Option<&str>| text.map(|text| hash(kind.name(), issuer, text));
@@ -114,7 +114,7 @@ impl Traces {
             jti: mark(MarkKind::Jti, text("jti")),
             sid: mark(MarkKind::Sid, text("sid")),
             subject: mark(MarkKind::Subject, text("sub")),
-            client: mark(MarkKind::Client, text("client_id").or_else(|| text("azp"))),
+            client: mark(MarkKind::Client, client_id),
             issued_at: claims.numeric_date("iat").ok().flatten(),
         }
     }
@@ -170,7 +170,8 @@ mod tests {
     use super::*;
 
     fn traces(issuer: &str, claims: &str) -> Vec<Mark> {
-        Traces::of(issuer, &Claims::parse(claims.as_bytes()).unwrap()).marks().collect()
+        let claims = Claims::parse(claims.as_bytes()).unwrap();
+        Traces::of(issuer, &claims, Some("c")).marks().collect()
     }
 
     #[test]
@@ -190,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_tokens_traces_are_its_claims_and_no_wrong_type_is_one() {
-        let all = r#"{"jti":"j","sid":"s","sub":"u","client_id":"c","azp":"z","iat":7}"#;
+        let all = r#"{"jti":"j","sid":"s","sub":"u","client_id":"z","iat":7}"#;
         let of = |kind, text| Mark::of(kind, "https://a", text);
         let expected = vec![
             of(MarkKind::Jti, "j"),
@@ -199,15 +200,15 @@ mod tests {
             of(MarkKind::Client, "c"),
         ];
         assert_eq!(traces("https://a", all), expected);
-        assert_eq!(traces("https://a", r#"{"azp":"c"}"#), [of(MarkKind::Client, "c")]);
-        assert_eq!(traces("https://a", r#"{"jti":1,"sid":null,"sub":[]}"#), []);
+        let wrong = traces("https://a", r#"{"jti":1,"sid":null,"sub":[]}"#);
+        assert_eq!(wrong, [of(MarkKind::Client, "c")], "the client that was found");
         let client = Traces::of_client("https://a", "c").marks().collect::<Vec<_>>();
         assert_eq!(client, [of(MarkKind::Client, "c")]);
     }
 
     #[test]
     fn rfc7518_3_4_a_jwt_without_jti_is_known_by_what_its_signature_covers() {
-        let mut with = Traces::of("https://a", &Claims::parse(br#"{"jti":"j"}"#).unwrap());
+        let mut with = Traces::of("https://a", &Claims::parse(br#"{"jti":"j"}"#).unwrap(), None);
         let jti = with.jti();
         with.stand_in_for_jti("header.payload");
         assert_eq!(with.jti(), jti, "a jti stays");

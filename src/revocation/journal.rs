@@ -135,6 +135,14 @@ impl Journal {
     /// # Errors
     /// When it cannot; the old one then goes on.
     pub(super) fn make_anew(&mut self, entries: impl Iterator<Item = Entry>) -> io::Result<()> {
+        self.make_anew_by(entries, sync_folder)
+    }
+
+    fn make_anew_by(
+        &mut self,
+        entries: impl Iterator<Item = Entry>,
+        sync_folder: impl FnOnce(&Path) -> io::Result<()>,
+    ) -> io::Result<()> {
         let mut name = self.path.clone().into_os_string();
         name.push(".new");
         let beside = PathBuf::from(name);
@@ -153,9 +161,12 @@ impl Journal {
         drop(writer);
         file.sync_all()?;
         std::fs::rename(&beside, &self.path)?;
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        File::open(folder.unwrap_or(Path::new(".")))?.sync_all()?;
+        // From here on the path names the new one, and what is written to the old one is lost.
         (self.file, self.length, self.lines) = (file, length, lines);
+        if let Err(error) = sync_folder(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "the folder of the revocation list cannot be synced");
+        }
         Ok(())
     }
 }
@@ -166,6 +177,12 @@ impl Journal {
     pub(super) fn swap(&mut self, file: File) -> File {
         std::mem::replace(&mut self.file, file)
     }
+}
+
+/// Has the folder of a file name it after a loss of power, too.
+fn sync_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
@@ -307,6 +324,18 @@ mod tests {
         journal.make_anew([entry(1, 2_000)].into_iter()).unwrap();
         assert!(matches!(open(&place.0), Err(JournalError::Taken(_))), "the new one as well");
         assert_eq!(Journal::look(&place.0, NOW).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_comes_after_a_folder_that_cannot_be_synced_is_in_the_file_that_the_path_names() {
+        let place = Place::new("folder");
+        let (mut journal, _) = open(&place.0).unwrap();
+        journal.append(&[entry(1, 2_000)]).unwrap();
+        let failure = |_: &Path| Err(io::Error::other("no"));
+        journal.make_anew_by([entry(1, 2_000)].into_iter(), failure).unwrap();
+        journal.append(&[entry(2, 2_000)]).unwrap();
+        drop(journal);
+        assert_eq!(open(&place.0).unwrap().1.len(), 2);
     }
 
     #[test]

@@ -19,7 +19,7 @@ mod table;
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, TryLockError, Weak};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -51,7 +51,8 @@ pub struct RevocationList {
 /// The file, and what has to be in it and is not yet.
 struct Keeping {
     journal: Journal,
-    /// Entries of writes that failed: in the list, so that there is a bound to them.
+    /// Entries of writes that failed, one for each mark: all are in the list, so that its bound is
+    /// theirs.
     unwritten: Vec<Entry>,
 }
 
@@ -260,8 +261,10 @@ impl RevocationList {
         now: UnixSeconds,
     ) -> Result<(), EnterError> {
         // With what could not be written before: whoever asks again is told the truth.
+        // What comes anew of a mark holds what was known of it.
+        let is_newer = |entry: &Entry| news.iter().any(|new| new.mark == entry.mark);
+        unwritten.retain(|entry| entry.reach.is_living(now) && !is_newer(entry));
         unwritten.extend(news);
-        unwritten.retain(|entry| entry.reach.is_living(now));
         if unwritten.is_empty() {
             return Ok(());
         }
@@ -318,8 +321,13 @@ impl RevocationList {
         entries
     }
 
+    /// Leaves it where somebody writes: the thread that comes here has others to serve than a disk.
     fn sweep(&self) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _writing = match self.writing.try_lock() {
+            Ok(writing) => writing,
+            Err(TryLockError::Poisoned(writing)) => writing.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
         self.table.sweep(time::now().unix);
         self.metrics.entries(self.table.len());
     }

@@ -13,6 +13,7 @@ const ISSUER: &str = "https://as.test";
 
 fn token(text: &str, claims: &str) -> Arc<VerifiedToken> {
     let claims = Claims::parse(claims.as_bytes()).unwrap();
+    let traces = Traces::of(ISSUER, &claims, claims.string("client_id").unwrap());
     Arc::new(VerifiedToken {
         digest: RawToken::new(text).digest(),
         kind: TokenKind::Jwt,
@@ -22,7 +23,7 @@ fn token(text: &str, claims: &str) -> Arc<VerifiedToken> {
         principal: Principal::Client,
         audiences: Audiences::MeantForUs,
         validity: Validity::new(None, None),
-        claims: KeptClaims::default().with_traces(Traces::of(ISSUER, &claims)),
+        claims: KeptClaims::default().with_traces(traces),
     })
 }
 
@@ -153,11 +154,33 @@ async fn what_could_not_be_written_is_refused_at_once_and_written_when_it_is_ask
     assert!(matches!(enter(&list, broken).await, Err(EnterError::Unwritten)));
     assert!(list.names(&token("t", r#"{"jti":"b"}"#), now()));
     assert!(enter(&list, broken).await.is_err(), "known, and not on the disk");
+    for left in 61..70 {
+        assert!(enter(&list, entry(broken.mark, left)).await.is_err());
+    }
+    assert_eq!(list.writing.lock().unwrap().as_ref().unwrap().unwritten.len(), 1, "one of a mark");
     swap(&list, kept);
     enter(&list, broken).await.unwrap();
     drop(list);
     assert!(list_of(&settings).names(&token("t", r#"{"jti":"b"}"#), now()));
     std::fs::remove_dir_all(folder).unwrap();
+}
+
+#[test]
+fn a_sweep_waits_for_nobody_who_writes() {
+    let list = list(10);
+    list.table.put(entry(claim(MarkKind::Jti, "a"), 0));
+    let writing = list.writing.lock().unwrap();
+    let (swept, wait) = std::sync::mpsc::channel();
+    let sweeping = Arc::clone(&list);
+    std::thread::spawn(move || {
+        sweeping.sweep();
+        swept.send(()).unwrap();
+    });
+    wait.recv_timeout(Duration::from_secs(60)).expect("it gives way");
+    drop(writing);
+    assert_eq!(list.status().entries, 1);
+    list.sweep();
+    assert_eq!(list.status().entries, 0);
 }
 
 use std::fs::File;

@@ -92,7 +92,7 @@ impl Said {
                 .ok_or(ClaimError::WrongType("sub"))?,
             principal: Principal::of(subject, client_id, claims),
             validity,
-            claims: kept(claims, server),
+            claims: kept(claims, server, client_id),
         };
         Ok(Self { expires, confirmation: claims.value("cnf").map(Confirmation::read), token })
     }
@@ -142,10 +142,10 @@ impl Said {
     }
 }
 
-fn kept(claims: &Claims, server: &AuthorizationServer) -> KeptClaims {
+fn kept(claims: &Claims, server: &AuthorizationServer, client_id: Option<&str>) -> KeptClaims {
     let kept = claims.only(&server.kept_claims);
     match server.traced {
-        true => kept.with_traces(Traces::of(server.issuer.as_str(), claims)),
+        true => kept.with_traces(Traces::of(server.issuer.as_str(), claims, client_id)),
         false => kept,
     }
 }
@@ -220,7 +220,7 @@ mod tests {
 
     use super::super::testing::settings;
     use super::*;
-    use crate::oauth::RawToken;
+    use crate::oauth::{Mark, MarkKind, RawToken};
 
     const NOW: i64 = 1_700_000_000;
 
@@ -266,6 +266,26 @@ mod tests {
         assert_eq!(token.claims.value("department"), Some(&json!("it")));
         let Audiences::Named(named) = &token.audiences else { panic!("named") };
         assert_eq!(named[0].as_str(), "https://api.test");
+    }
+
+    #[test]
+    fn a_revocation_names_the_client_that_the_verdict_names() {
+        let claims = with("app", json!("c2"));
+        for (claim, expected) in [(None, "c1"), (Some("app"), "c2")] {
+            let server = AuthorizationServer {
+                client_id_claim: claim.map(Into::into),
+                traced: true,
+                ..settings("https://as.test")
+            };
+            let claims = Claims::parse(claims.to_string().as_bytes()).unwrap();
+            let us = (ServerId::new(1), &server);
+            let token = judge(&claims, RawToken::new("t").digest(), us, UnixSeconds::new(NOW));
+            let token = token.unwrap();
+            assert_eq!(token.client_id(), Some(expected));
+            let mark = Mark::of(MarkKind::Client, "https://as.test", expected);
+            let mut marks = token.claims.traces().unwrap().marks();
+            assert!(marks.any(|one| one == mark), "{expected}");
+        }
     }
 
     #[test]

@@ -36,11 +36,14 @@ pub(super) struct Flights(Mutex<UnderWay>);
 
 #[derive(Debug, Default)]
 struct UnderWay {
-    questions: HashMap<FlightId, watch::Receiver<Option<Verdict>>>,
+    questions: HashMap<FlightId, Flight>,
     last: u64,
 }
 
 type Verdict = Result<Arc<VerifiedToken>, Rejection>;
+
+/// What whoever waits for an answer holds.
+pub(super) type Flight = watch::Receiver<Option<Verdict>>;
 
 /// What is asked; the number is zero where an answer may serve several.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -76,10 +79,31 @@ impl Server {
         }
     }
 
-    /// Whether somebody waits for an answer about this token.
-    pub(super) fn is_asked_about(&self, digest: &TokenDigest) -> bool {
+    /// The questions about this token that are under way.
+    pub(super) fn flights_about(&self, digest: &TokenDigest) -> Vec<Flight> {
         let under_way = self.flights.lock();
-        under_way.questions.keys().any(|FlightId(key, _)| key.digest == *digest)
+        let about = under_way.questions.iter().filter(|(id, _)| id.0.digest == *digest);
+        about.map(|(_, flight)| flight.clone()).collect()
+    }
+
+    /// The token that a question finds good, once its answer is kept.
+    ///
+    /// # Errors
+    /// When it takes longer than a question may.
+    pub(super) async fn landing(
+        &self,
+        mut flight: Flight,
+    ) -> Result<Option<Arc<VerifiedToken>>, Rejection> {
+        match tokio::time::timeout(self.flight_bound(), flight.wait_for(Option::is_some)).await {
+            Ok(Ok(verdict)) => Ok(verdict.clone().and_then(Result::ok)),
+            Ok(Err(_)) => Ok(None),
+            Err(_) => Err(self.outage(OutageCause::TimedOut, None)),
+        }
+    }
+
+    /// Twice: the endpoint may have to be discovered first.
+    fn flight_bound(&self) -> Duration {
+        self.settings().outbound.timeout.saturating_mul(2)
     }
 
     /// The flight to wait for: one under way, or a new one. An answer that came since the caller
@@ -88,7 +112,7 @@ impl Server {
         self: &Arc<Self>,
         settings: &Introspection,
         question: Question,
-    ) -> Result<watch::Receiver<Option<Verdict>>, Verdict> {
+    ) -> Result<Flight, Verdict> {
         let key = question.key(self);
         let mut under_way = self.flights.lock();
         let is_shared = !settings.cache_ttl.is_zero();
@@ -130,10 +154,8 @@ impl Server {
         bad.map(|bad| Err(Rejection::TokenInvalid(bad.why)))
     }
 
-    async fn outcome_of_flight(&self, mut flight: watch::Receiver<Option<Verdict>>) -> Verdict {
-        // Twice: the endpoint may have to be discovered first.
-        let bound = self.settings().outbound.timeout.saturating_mul(2);
-        match tokio::time::timeout(bound, flight.wait_for(Option::is_some)).await {
+    async fn outcome_of_flight(&self, mut flight: Flight) -> Verdict {
+        match tokio::time::timeout(self.flight_bound(), flight.wait_for(Option::is_some)).await {
             Ok(Ok(verdict)) => {
                 verdict.clone().unwrap_or_else(|| Err(self.outage(OutageCause::Unusable, None)))
             }

@@ -7,14 +7,14 @@ use super::jwt::Form;
 use super::server::Server;
 use crate::base::time::Now;
 use crate::oauth::{RawToken, TokenDigest, VerifiedToken};
-use crate::reject::Rejection;
+use crate::reject::{InvalidToken, OutageCause, Rejection};
 
 impl Server {
     /// The token as this server's keys prove it: a JWT of its own that is an access token and good
-    /// now. Nothing is asked about it, kept, or told of it.
+    /// now or later. Nothing is asked about it, kept, or told of it.
     ///
     /// # Errors
-    /// When it may be one, and there are no keys to tell by.
+    /// When it may be one, and there is no key to tell by: one that is fetched later may prove it.
     pub async fn identify(
         self: &Arc<Self>,
         token: RawToken<'_>,
@@ -24,9 +24,15 @@ impl Server {
         if jwt.issuer() != Ok(self.settings().issuer.as_str()) {
             return Ok(None);
         }
-        match self.check(&jwt, token.digest(), now).await {
+        // One that counts from later on is to be revoked as well.
+        let begins = jwt.claims.numeric_date("nbf").ok().flatten();
+        let unix = begins.map_or(now.unix, |begins| begins.max(now.unix));
+        match self.check(&jwt, token.digest(), Now { unix, ..now }).await {
             Ok((token, _)) => Ok(Some(token)),
             Err(outage @ Rejection::VerifierUnavailable(_)) => Err(outage),
+            Err(Rejection::TokenInvalid(InvalidToken::KeyUnknown)) => {
+                Err(self.outage(OutageCause::Unusable, None))
+            }
             Err(_) => Ok(None),
         }
     }
@@ -40,8 +46,19 @@ impl Server {
         known.into_iter().flatten().find(|token| token.server == self.id())
     }
 
-    /// Whether an answer about a token may come that was asked for before now.
-    pub fn is_being_asked(&self, digest: &TokenDigest) -> bool {
-        self.is_asked_about(digest)
+    /// What answers say of a token that were asked for before now and come after: once it returns
+    /// none of them is kept any more. Gives a good one, if there is one.
+    ///
+    /// # Errors
+    /// When one does not come in time: it would be kept then.
+    pub async fn answer_under_way(
+        &self,
+        digest: &TokenDigest,
+    ) -> Result<Option<Arc<VerifiedToken>>, Rejection> {
+        let mut good = None;
+        for flight in self.flights_about(digest) {
+            good = self.landing(flight).await?.or(good);
+        }
+        Ok(good)
     }
 }

@@ -913,3 +913,45 @@ async fn metadata_that_cannot_be_had_does_not_spoil_keys_that_can() {
     let refused = verifier.verify(RawToken::new(OPAQUE), now).await.unwrap_err();
     assert_eq!(refused.status(), 503);
 }
+
+#[tokio::test]
+async fn a_token_is_identified_before_its_time_and_one_of_an_unknown_key_may_be_one() {
+    let (issuer, key, server, _, _) = signing().await;
+    let now = time::now();
+    let mut claims = issuer.claims();
+    claims["nbf"] = json!(now.unix.get() + 300);
+    let token = key.token("k", &claims);
+    let found = server.identify(RawToken::new(&token), now).await.unwrap();
+    assert_eq!(found.unwrap().subject(), Some("u"), "it counts from later on");
+    let unknown = key.token("another", &issuer.claims());
+    let found = server.identify(RawToken::new(&unknown), now).await;
+    assert_eq!(found.unwrap_err().reason(), "verifier_unusable");
+    claims["exp"] = json!(now.unix.get() - 300);
+    claims["nbf"] = json!(now.unix.get() - 600);
+    let over = key.token("k", &claims);
+    assert_eq!(server.identify(RawToken::new(&over), now).await, Ok(None));
+}
+
+#[tokio::test]
+async fn rfc7009_2_what_is_asked_about_a_token_is_waited_for_and_only_a_good_one_is_told() {
+    for (reply, is_good) in
+        [(active(&json!({})), true), (Reply::json(r#"{"active":false}"#), false)]
+    {
+        let (issuer, server, verifier, _) = asking(|_| {}).await;
+        refresh(&server).await;
+        issuer.answer(reply);
+        let now = time::now();
+        let digest = RawToken::new(OPAQUE).digest();
+        assert_eq!(server.answer_under_way(&digest).await, Ok(None), "nobody asks");
+        let asked = async { verifier.verify(RawToken::new(OPAQUE), now).await.is_ok() };
+        let revoked = async {
+            while server.flights_about(&digest).is_empty() {
+                tokio::task::yield_now().await;
+            }
+            server.answer_under_way(&digest).await.unwrap().is_some()
+        };
+        let (asked, revoked) = tokio::join!(asked, revoked);
+        assert_eq!((asked, revoked), (is_good, is_good));
+        assert_eq!(server.forget(digest, now).is_some(), is_good, "it was kept by then");
+    }
+}

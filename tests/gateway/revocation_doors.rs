@@ -216,6 +216,41 @@ async fn cve_2020_15223_what_cannot_be_put_on_the_list_is_not_said_to_be_done() 
     assert_eq!(gateway.metric("scopegate_revocations_refused_total", &labels).await, 1.0);
 }
 
+#[tokio::test]
+async fn rfc6749_10_10_a_clients_secret_is_guessed_so_often_and_slow_forms_keep_nobody_out() {
+    let refusal = || Reply::status(401).body(r#"{"error":"invalid_client"}"#);
+    let (_, server, gateway) = by_hand(refusal).await;
+    let path = "/oauth/revoke";
+    let guess = |number: usize| match number % 2 {
+        0 => form(&gateway, path, "token=t").basic("app", &format!("s{number}")),
+        _ => form(&gateway, path, &format!("token=t&client_id=app&client_secret=s{number}")),
+    };
+    for number in 0..10 {
+        assert_eq!(guess(number).send().await.status, 401, "{number}");
+    }
+    let wait = guess(10).send().await;
+    assert_eq!((wait.status, wait.json()["reason"].as_str()), (429, Some("guessed_too_often")));
+    assert!(wait.header("retry-after").parse::<u64>().unwrap() <= 60);
+    assert_eq!(server.count(), 10);
+    let other = form(&gateway, path, "token=t").basic("another", "s").send().await;
+    assert_eq!((other.status, server.count()), (401, 11), "another client there");
+    let twice = form(&gateway, path, "token=t&client_secret=a").basic("another", "s").send().await;
+    assert_eq!((twice.status, server.count()), (400, 11), "RFC 6749 section 2.3");
+
+    // As many as are worked on at once, each asked for its form.
+    let mut slow = Vec::new();
+    for _ in 0..64 {
+        let mut connection = gateway.connect().await;
+        let head = "POST /oauth/logout HTTP/1.1\r\nHost: api.test\r\nContent-Length: 9\r\n\
+                    Content-Type: application/x-www-form-urlencoded\r\nExpect: 100-continue\r\n\r\n";
+        connection.write(head.as_bytes()).await;
+        connection.receives("100 Continue").await;
+        slow.push(connection);
+    }
+    let logout = form(&gateway, "/oauth/logout", "logout_token=x").send().await;
+    assert_eq!(logout.status, 400, "it was read: {}", logout.text());
+}
+
 /// A logout token of this issuer for the client `web`.
 fn logout_token(issuer: &TestIssuer, change: impl FnOnce(Token<'_>) -> Token<'_>) -> String {
     let event = json!({ "http://schemas.openid.net/event/backchannel-logout": {} });

@@ -6,6 +6,7 @@ use crate::config::context::Spot;
 use crate::config::problem::Told;
 use crate::config::reader::{Value, all};
 use crate::config::table::Table;
+use crate::config::{AuthorizationServer, Demand};
 use crate::credential::Accept;
 use crate::oauth::Principal;
 use crate::policy::Access;
@@ -177,7 +178,19 @@ fn basic_server(
     match servers {
         _ if !accept.basic => Ok(None),
         [] => Ok(None),
-        [index] => Ok(Some(*index)),
+        [index] => {
+            match names.servers.good(*index).and_then(|one| demand_of_proof(&one.settings)) {
+                None => Ok(Some(*index)),
+                Some(table) => {
+                    let name = names.servers.name(*index);
+                    let table = format!("[authorization_servers.{name}.{table}]");
+                    Err(at.wrong(
+                    format!("{table} has tokens = \"required\", and what a Basic credential is worth is bound to nothing"),
+                    format!("take \"basic\" out, or write tokens = \"if_bound\" in {table}"),
+                ))
+                }
+            }
+        }
         [first, ..] => {
             let name = names.servers.name(*first);
             Err(at.wrong(
@@ -185,6 +198,15 @@ fn basic_server(
                 format!("write authorization_servers = [\"{name}\"] in this route"),
             ))
         }
+    }
+}
+
+/// The table that has a server's tokens bound, whoever sends them.
+fn demand_of_proof(server: &AuthorizationServer) -> Option<&'static str> {
+    match (&server.dpop, server.certificate_bound) {
+        (Some(dpop), _) if dpop.tokens == Demand::Required => Some("dpop"),
+        (_, Some(Demand::Required)) => Some("certificate_bound"),
+        _ => None,
     }
 }
 

@@ -394,6 +394,31 @@ fn an_opaque_token_and_a_basic_credential_have_one_place_to_go() {
 }
 
 #[test]
+fn a_server_whose_tokens_are_all_bound_has_no_route_that_takes_basic() {
+    let folder = Folder::new();
+    let told = |table: &str, tokens: &str, accept: &str| -> Vec<String> {
+        let route = format!("{ACCESS}accept = {accept}\n");
+        let server =
+            format!("[authorization_servers.main.{table}]\ntokens = \"{tokens}\"\n{SERVER_END}");
+        let text = BASE.replacen(ACCESS, &route, 1).replacen(SERVER_END, &server, 1);
+        let problems =
+            folder.parse(&text).map_or_else(|all| all.iter().cloned().collect(), |_| vec![]);
+        problems.iter().map(|one: &Problem| format!("{}: {}", one.key(), one.what())).collect()
+    };
+    for table in ["dpop", "certificate_bound"] {
+        for accept in ["[\"basic\"]", "[\"bearer\", \"basic\"]"] {
+            let expected = format!(
+                "routes[0].accept: [authorization_servers.main.{table}] has tokens = \"required\", and \
+                 what a Basic credential is worth is bound to nothing"
+            );
+            assert_eq!(told(table, "required", accept), [expected]);
+            assert!(told(table, "if_bound", accept).is_empty(), "{table} {accept}");
+        }
+        assert!(told(table, "required", "[\"bearer\"]").is_empty(), "{table}");
+    }
+}
+
+#[test]
 fn rfc9700_2_1_a_key_for_a_token_endpoint_signs_for_one_server_alone() {
     let folder = Folder::new();
     let key = std::fs::read_to_string(folder.0.join("tls.key")).unwrap();

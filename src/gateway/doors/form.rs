@@ -28,11 +28,24 @@ impl Form {
         &self.0
     }
 
+    /// All parameters of that name.
+    pub(super) fn all(&self, name: &str) -> Vec<String> {
+        let parameters = form_urlencoded::parse(self.0.as_bytes());
+        parameters.filter(|(one, _)| one == name).map(|(_, value)| value.into_owned()).collect()
+    }
+
     /// The parameter of that name, which must be there once and not be empty (RFC 6749 §3.2).
     pub(super) fn only(&self, name: &str) -> Option<String> {
         let mut found = form_urlencoded::parse(self.0.as_bytes()).filter(|(one, _)| one == name);
         let (_, value) = found.next()?;
         (found.next().is_none() && !value.is_empty()).then(|| value.into_owned())
+    }
+}
+
+#[cfg(test)]
+impl Form {
+    pub(super) fn of(text: &str) -> Self {
+        Self(text.to_owned())
     }
 }
 

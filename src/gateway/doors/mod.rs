@@ -2,16 +2,19 @@
 //! (RFC 7009), and where it tells of logouts (OpenID Connect Back-Channel Logout).
 //!
 //! Anybody can call them. A form is read, bounded in size and time, and so many are worked on at
-//! once; answers say `no-store`, and neither a token nor a secret of a form is ever logged.
+//! once, each from when it is read; nobody guesses a client's secret as often as it likes; answers say
+//! `no-store`, and neither a token nor a secret of a form is ever logged.
 
 mod form;
 mod logout;
 mod revoke;
+mod suspect;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Method, Response, StatusCode, request};
 use hyper::body::Incoming;
 use serde_json::json;
@@ -21,6 +24,7 @@ use self::form::{Form, FormFault};
 use super::snapshot::Snapshot;
 use crate::body::Body;
 use crate::config::OwnEndpoint;
+use crate::grant::Guesses;
 use crate::oauth::ClientId;
 use crate::reject::{Bound, OutageCause, Rejection};
 use crate::revocation::RevocationList;
@@ -39,6 +43,7 @@ pub(super) struct Door {
     server: Arc<Server>,
     list: Arc<RevocationList>,
     places: Semaphore,
+    guesses: Guesses,
 }
 
 /// What one is for.
@@ -60,6 +65,7 @@ impl Doors {
             server: Arc::clone(server),
             list: Arc::clone(list),
             places: Semaphore::new(PLACES),
+            guesses: Guesses::new(),
         };
         let mut doors = Vec::new();
         for server in servers {
@@ -109,39 +115,53 @@ impl Door {
         }
     }
 
-    /// Answers a request. `body` is left where nobody reads it.
+    /// Answers a request, which came `from` there. `body` is left where nobody reads it.
     ///
     /// # Errors
-    /// 405, 408, 413, and 503 where the authorization server cannot be asked. What the protocols
-    /// have an error for is an answer.
+    /// 405, 408, 413, 429 after too many wrong secrets, and 503 where the authorization server cannot
+    /// be asked. What the protocols have an error for is an answer.
     pub(super) async fn answer(
         &self,
         snapshot: &Snapshot,
-        parts: &request::Parts,
+        (parts, from): (&request::Parts, Option<IpAddr>),
         body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, Rejection> {
         if parts.method != Method::POST {
             return Err(Rejection::MethodNotAllowed("POST".into()));
         }
-        let Ok(_place) = self.places.try_acquire() else {
-            return Err(self.server.outage(OutageCause::Busy, None));
-        };
         let form = match form::read(&parts.headers, body).await {
             Ok(form) => form,
             Err(FormFault::TooLarge) => return Err(Rejection::TooLarge(Bound::Body)),
             Err(FormFault::TooSlow) => return Err(Rejection::TooSlow),
             Err(FormFault::Malformed(why)) => return Ok(invalid(why)),
         };
+        // Not before the form is read: whoever sends one slowly would keep others out.
+        let Ok(_place) = self.places.try_acquire() else {
+            return match &self.purpose {
+                Purpose::Revocation => Err(self.server.outage(OutageCause::Busy, None)),
+                Purpose::Logout(_) => Ok(self.too_many_logouts()),
+            };
+        };
         let keep = snapshot.config().revocations.as_ref().map(|settings| settings.keep);
         match &self.purpose {
             Purpose::Revocation => {
                 let call = revoke::Call { door: self, keep: keep.unwrap_or_default() };
-                call.answer(&parts.headers, &form).await
+                call.answer((&parts.headers, from), &form).await
             }
             Purpose::Logout(clients) => {
                 Ok(logout::answer(self, clients, &form, keep.unwrap_or_default()).await)
             }
         }
+    }
+
+    /// The server may well send it again, as the 503 of a token that it could not judge would not say.
+    fn too_many_logouts(&self) -> Response<Body> {
+        let server = &self.server.settings().name;
+        tracing::warn!(%server, "too many logouts at once: one was not taken");
+        let why = "too many logouts are worked on at the moment: send it again";
+        let mut response = error(StatusCode::SERVICE_UNAVAILABLE, "temporarily_unavailable", why);
+        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        response
     }
 }
 

@@ -5,17 +5,20 @@
 //! signature, whatever its server has done with it. Only what was good here does. Of anything else
 //! a server says 200 too (§2.2), and made-up tokens would fill the list.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{AUTHORIZATION, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
+use super::suspect::{Suspect, is_wrong};
 use super::{Door, Form, answer, invalid};
 use crate::base::time::{self, Now};
 use crate::body::Body;
-use crate::oauth::RawToken;
+use crate::oauth::{RawToken, VerifiedToken};
 use crate::outbound::{Answer, OutboundFailure};
-use crate::reject::{OutageCause, Rejection};
+use crate::reject::{OutageCause, Rejection, RetryAfter};
 use crate::revocation::Entry;
 use crate::telemetry::{CallOutcome, Endpoint, RevocationDoor};
 
@@ -27,44 +30,51 @@ pub(super) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// Answers it.
+    /// Answers it; it came `from` there.
     ///
     /// # Errors
-    /// 503 where the server cannot be asked, and where it has revoked a token that could not be put
-    /// on the list: RFC 7009 §2.2.1 has the caller take it as living still, and come back.
+    /// 429 where too many wrong secrets came from there; 503 where the server cannot be asked, and
+    /// where it has revoked a token that could not be put on the list: RFC 7009 §2.2.1 has the caller
+    /// take it as living still, and come back.
     pub(super) async fn answer(
         &self,
-        headers: &HeaderMap,
+        (headers, from): (&HeaderMap, Option<IpAddr>),
         form: &Form,
     ) -> Result<Response<Body>, Rejection> {
         let Some(token) = form.only("token") else {
             return Ok(invalid("token is missing, or there more than once"));
         };
-        let mut credentials = headers.get_all(AUTHORIZATION).iter();
-        let credential = credentials.next();
-        if credentials.next().is_some() {
-            return Ok(invalid("more than one Authorization field"));
-        }
-        let token = RawToken::new(&token);
-        let server = &self.door.server;
+        let suspect = match Suspect::read(headers, form) {
+            Ok(suspect) => from.zip(suspect),
+            Err(why) => return Ok(invalid(why)),
+        };
+        let (server, guesses) = (&self.door.server, &self.door.guesses);
         let Some(endpoint) = server.revocation_endpoint() else {
             return Err(server.outage(OutageCause::Unusable, None));
         };
-        let digest = token.digest();
         let before = time::now();
+        if let Some((from, suspect)) = &suspect
+            && let Some(wait) = guesses.wait(*from, &suspect.client_id, before.instant)
+        {
+            return Err(Rejection::GuessedTooOften(RetryAfter::new(wait)));
+        }
+        let token = RawToken::new(&token);
+        let digest = token.digest();
         let was_good = server.forget(digest, before);
+        let credential = headers.get(AUTHORIZATION);
         let called = server.outbound().relay(&endpoint, credential, form.text()).await;
         let now = time::now();
         server.metrics().call(Endpoint::Revocation, outcome(&called), now.instant - before.instant);
         // Anew: a request may have brought it back meanwhile.
-        let is_being_asked = server.is_being_asked(&digest);
-        let known = server.forget(digest, now).or(was_good);
+        let was_good = server.forget(digest, now).or(was_good);
         let said = called.map_err(|failure| server.outage(failure.cause(), None))?;
+        if let Some((from, suspect)) = &suspect
+            && is_wrong(&said)
+        {
+            guesses.count(*from, &suspect.client_id, suspect.pair, now.instant);
+        }
         if said.status == StatusCode::OK {
-            let entries = match known {
-                Some(known) => Entry::of_token(&known, self.keep, now.unix),
-                None => self.entries_of(token, is_being_asked, now).await?,
-            };
+            let entries = self.entries_of(token, was_good, now).await?;
             if !entries.is_empty() {
                 let entered = self.door.list.enter(entries, RevocationDoor::Endpoint).await;
                 entered.map_err(|_| server.outage(OutageCause::Busy, None))?;
@@ -73,21 +83,26 @@ impl Call<'_> {
         relayed(&said).ok_or_else(|| server.outage(OutageCause::Unusable, said.retry_after))
     }
 
-    /// What goes on the list of a token that no cache knows.
+    /// What goes on the list of a token; none of one that was never good here.
     async fn entries_of(
         &self,
         token: RawToken<'_>,
-        is_being_asked: bool,
+        was_good: Option<Arc<VerifiedToken>>,
         now: Now,
     ) -> Result<Vec<Entry>, Rejection> {
-        Ok(match self.door.server.identify(token, now).await? {
-            Some(token) => Entry::of_token(&token, self.keep, now.unix),
-            // The answer may be older than the revocation, and would be kept.
-            None if is_being_asked => {
-                vec![Entry::of_digest(&token.digest(), now.unix.plus(self.keep))]
-            }
-            None => Vec::new(),
-        })
+        let server = &self.door.server;
+        let mut known = was_good;
+        if known.is_none() {
+            // Such an answer may be older than the revocation, and is kept by when it is here.
+            let answer = server.answer_under_way(&token.digest()).await;
+            known = server.forget(token.digest(), time::now());
+            known = known.or(answer?);
+        }
+        let known = match known {
+            Some(known) => Some(known),
+            None => server.identify(token, now).await?.map(Arc::new),
+        };
+        Ok(known.map(|known| Entry::of_token(&known, self.keep, now.unix)).unwrap_or_default())
     }
 }
 

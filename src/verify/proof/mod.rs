@@ -16,6 +16,8 @@ mod nonce;
 mod replay;
 mod target;
 
+use std::time::Duration;
+
 use http::{HeaderMap, HeaderName, Method};
 
 use super::server::Server;
@@ -168,8 +170,7 @@ impl Expected<'_> {
                 None => return Err(Rejection::NonceNeeded(nonces.make(now.unix))),
             },
         };
-        // For as long as its `iat` may lie in the past and in the future.
-        let kept_for = self.dpop.window.saturating_add(self.settings.clock_skew);
+        let kept_for = self.kept_for();
         let bound = self.dpop.replay_entries;
         let identity = proof.identity();
         let admitted = match shown.purpose {
@@ -181,6 +182,13 @@ impl Expected<'_> {
             Admitted::Known => Err(InvalidProof::Replayed.into()),
             Admitted::Full => Err(Rejection::ProofsTooMany(RetryAfter::new(kept_for))),
         }
+    }
+
+    /// For as long as its `iat` may lie in the future and in the past, both to the whole second: a
+    /// proof counts from the begin of the first to the end of the last.
+    fn kept_for(&self) -> Duration {
+        let both = self.dpop.window.saturating_add(self.settings.clock_skew);
+        both.saturating_add(PARTS_OF_SECONDS)
     }
 
     fn check_claims(
@@ -224,6 +232,8 @@ impl From<InvalidProof> for Rejection {
     }
 }
 
+/// What seconds cut off hide: one at the end, and one as the clock of days may run beside the other.
+const PARTS_OF_SECONDS: Duration = Duration::from_secs(2);
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
 #[cfg(test)]

@@ -363,6 +363,29 @@ async fn rfc9449_11_1_a_proof_counts_once_whatever_is_reloaded_and_not_by_being_
 }
 
 #[tokio::test]
+async fn rfc9449_11_1_a_proof_is_known_from_its_first_second_to_the_end_of_its_last() {
+    let server = Fixture::new().server(Some(dpop()), None);
+    let key = SigningKey::generate(A::Es256);
+    let bound = token(TOKEN, Some(thumbprint(&key.jwk("k"))), None);
+    let (header, mut claims) = parts(&key, "j");
+    claims["iat"] = json!(NOW + 30);
+    let fields = headers(&[&key.token_with(&header, &claims)]);
+    let began = time::now().instant;
+    let ask = |purpose, second: i64, after: u64| {
+        let instant = began + Duration::from_millis(after);
+        let now = Now { unix: UnixSeconds::new(second), instant };
+        reason(server.prove(&bound, &Shown { purpose, ..shown(&fields) }, now))
+    };
+    // Used 30 seconds before its `iat`, and again in the last second of a window of 60 behind it;
+    // just when sets of proofs are turned out, which each look can do.
+    assert_eq!(ask(Purpose::Explain, NOW, 0), "proven");
+    assert_eq!(ask(Purpose::Serve, NOW, 89_999), "proven");
+    assert_eq!(ask(Purpose::Explain, NOW, 90_000), "proof_replayed");
+    assert_eq!(ask(Purpose::Explain, NOW + 2, 92_000), "proof_replayed");
+    assert_eq!(ask(Purpose::Serve, NOW + 90, 180_998), "proof_replayed");
+}
+
+#[tokio::test]
 async fn rfc9449_9_a_nonce_is_asked_for_and_renewed_before_its_end() {
     let nonce = Some(Duration::from_secs(60));
     let server = Fixture::new().server(Some(Dpop { nonce, ..dpop() }), None);
