@@ -39,17 +39,75 @@ impl Reach {
             (None, _) | (_, None) => true,
         }
     }
+}
+
+/// How far all entries of one mark reach: over all of its tokens, and over those issued before a
+/// second, each until an end of its own. So a short ban and a logout are no long ban.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Reaches {
+    /// [`NEVER`] where there is no such entry.
+    all_until: UnixSeconds,
+    /// The same.
+    part_until: UnixSeconds,
+    issued_before: UnixSeconds,
+}
+
+impl From<Reach> for Reaches {
+    fn from(Reach { until, issued_before }: Reach) -> Self {
+        match issued_before {
+            None => Self { all_until: until, part_until: NEVER, issued_before: NEVER },
+            Some(issued_before) => Self { all_until: NEVER, part_until: until, issued_before },
+        }
+    }
+}
+
+impl Reaches {
+    /// Whether one of them counts still.
+    pub(super) fn is_living(&self, now: UnixSeconds) -> bool {
+        now < self.all_until || now < self.part_until
+    }
+
+    /// Whether a token of that `iat` is among those that are named now.
+    pub(super) fn covers(&self, issued_at: Option<UnixSeconds>, now: UnixSeconds) -> bool {
+        self.iter().any(|reach| reach.is_living(now) && reach.covers(issued_at))
+    }
+
+    /// Those that count still.
+    #[must_use]
+    pub(super) fn living(self, now: UnixSeconds) -> Self {
+        let none = Self { all_until: NEVER, part_until: NEVER, issued_before: NEVER };
+        let living = self.iter().filter(|reach| reach.is_living(now));
+        living.fold(none, |one, reach| one.and(reach.into()))
+    }
 
     /// What reaches as far as both: nothing that was revoked is let in again.
     #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        let issued_before = match (self.issued_before, other.issued_before) {
-            (Some(one), Some(other)) => Some(one.max(other)),
-            (None, _) | (_, None) => None,
-        };
-        Self { until: self.until.max(other.until), issued_before }
+    pub(super) fn and(self, other: Self) -> Self {
+        let all_until = self.all_until.max(other.all_until);
+        let part_until = self.part_until.max(other.part_until);
+        let issued_before = self.issued_before.max(other.issued_before);
+        match all_until < part_until {
+            true => Self { all_until, part_until, issued_before },
+            false => Self { all_until, part_until: NEVER, issued_before: NEVER },
+        }
+    }
+
+    /// Each of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Reach> + use<> {
+        let Self { all_until, part_until, issued_before } = *self;
+        let all = Reach { until: all_until, issued_before: None };
+        let part = Reach { until: part_until, issued_before: Some(issued_before) };
+        [all, part].into_iter().filter(|reach| reach.until != NEVER)
+    }
+
+    /// The entries of a mark that reach so far.
+    pub(super) fn entries(&self, mark: Mark) -> impl Iterator<Item = Entry> + use<> {
+        self.iter().map(move |reach| Entry { mark, reach })
     }
 }
+
+/// The end of what is not there.
+const NEVER: UnixSeconds = UnixSeconds::new(i64::MIN);
 
 impl Entry {
     /// One that names a token by its digest alone.
@@ -175,12 +233,22 @@ mod tests {
             issued_before: before.map(UnixSeconds::new),
         };
         for (one, other, both) in [
-            (reach(1, None), reach(2, Some(9)), reach(2, None)),
-            (reach(3, Some(5)), reach(2, Some(9)), reach(3, Some(9))),
+            (reach(1, None), reach(2, Some(9)), &[reach(1, None), reach(2, Some(9))][..]),
+            (reach(2, None), reach(2, Some(9)), &[reach(2, None)]),
+            (reach(1, None), reach(2, None), &[reach(2, None)]),
+            (reach(3, Some(5)), reach(2, Some(9)), &[reach(3, Some(9))]),
         ] {
-            assert_eq!(one.and(other), both);
-            assert_eq!(other.and(one), both);
+            let [one, other] = [one, other].map(Reaches::from);
+            assert!(one.and(other).iter().eq(both.iter().copied()), "{both:?}");
+            assert_eq!(other.and(one), one.and(other));
         }
+        let both = Reaches::from(reach(10, None)).and(reach(20, Some(5)).into());
+        let covers = |issued, now| both.covers(Some(at(issued)), at(now));
+        assert!(covers(4, 9) && covers(5, 9) && covers(4, 19));
+        assert!(!covers(5, 10), "the ban is over, and it was issued after the logout");
+        assert!(!covers(4, 20) && both.is_living(at(19)) && !both.is_living(at(20)));
+        assert_eq!(both.living(at(10)), reach(20, Some(5)).into());
+        assert_eq!(both.living(at(20)).iter().count(), 0);
     }
 
     #[test]

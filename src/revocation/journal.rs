@@ -14,7 +14,7 @@ use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom, Wri
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::entry::{Entry, LINE_MAX_BYTES};
+use super::entry::{Entry, LINE_MAX_BYTES, Reaches};
 use super::table::Entries;
 use crate::base::time::UnixSeconds;
 
@@ -58,7 +58,7 @@ pub(super) struct Journal {
     lines: usize,
 }
 
-/// What stands in a file.
+/// What stands in a file, and what of it counts still.
 #[derive(Debug, Default)]
 struct Content {
     entries: Entries,
@@ -78,17 +78,16 @@ impl Journal {
         let options = options.read(true).write(true).create(true).truncate(false).mode(MODE);
         let file = options.open(path).map_err(unusable)?;
         lock(&file, path)?;
-        let content = read(&file, path)?;
+        let content = read(&file, path, now)?;
         if content.is_torn {
             let path = path.display();
             tracing::warn!(%path, "the last revocation was not written whole and is left out");
         }
-        let Content { mut entries, length, lines, is_torn } = content;
-        entries.retain(|_, reach| reach.is_living(now));
+        let Content { entries, length, lines, is_torn } = content;
+        let living = || entries.iter().flat_map(|(mark, reaches)| reaches.entries(*mark));
         let mut journal = Self { path: path.to_owned(), file, length, lines };
-        if is_torn || entries.len() < lines {
-            let living = entries.iter().map(|(mark, reach)| Entry { mark: *mark, reach: *reach });
-            journal.make_anew(living).map_err(unusable)?;
+        if is_torn || living().count() < lines {
+            journal.make_anew(living()).map_err(unusable)?;
         }
         Ok((journal, entries))
     }
@@ -103,9 +102,7 @@ impl Journal {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Entries::default()),
             Err(error) => return Err(JournalError::Unusable(path.to_owned(), error)),
         };
-        let mut entries = read(&file, path)?.entries;
-        entries.retain(|_, reach| reach.is_living(now));
-        Ok(entries)
+        Ok(read(&file, path, now)?.entries)
     }
 
     /// Writes entries behind the others; they are on the disk when this returns.
@@ -193,7 +190,7 @@ fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
     }
 }
 
-fn read(file: &File, path: &Path) -> Result<Content, JournalError> {
+fn read(file: &File, path: &Path, now: UnixSeconds) -> Result<Content, JournalError> {
     let mut reader = BufReader::new(file);
     let mut content = Content::default();
     let mut line = Vec::with_capacity(LINE_MAX_BYTES);
@@ -215,9 +212,11 @@ fn read(file: &File, path: &Path) -> Result<Content, JournalError> {
             return Ok(content);
         };
         let entry = std::str::from_utf8(text).ok().and_then(Entry::parse).ok_or_else(corrupt)?;
-        let known = content.entries.get(&entry.mark).copied();
-        let reach = known.map_or(entry.reach, |known| known.and(entry.reach));
-        content.entries.insert(entry.mark, reach);
+        if entry.reach.is_living(now) {
+            let reach = Reaches::from(entry.reach);
+            let known = content.entries.entry(entry.mark).or_insert(reach);
+            *known = known.and(reach);
+        }
         content.length += read as u64;
         content.lines += 1;
     }
@@ -273,7 +272,7 @@ mod tests {
         drop(journal);
         let (journal, entries) = open(&place.0).unwrap();
         assert_eq!(entries.len(), 1);
-        assert_eq!(entries.get(&entry(1, 0).mark), Some(&entry(1, 3_000).reach));
+        assert_eq!(entries.get(&entry(1, 0).mark), Some(&entry(1, 3_000).reach.into()));
         assert_eq!(journal.lines, 1, "made anew");
         assert_eq!(std::fs::read_to_string(&place.0).unwrap(), entry(1, 3_000).line());
         let looked = Journal::look(&place.0, NOW).unwrap();

@@ -29,6 +29,7 @@ use tokio::time::sleep;
 pub use entry::{Entry, Reach, sha256};
 pub use journal::JournalError;
 
+use self::entry::Reaches;
 use self::journal::Journal;
 use self::seen::Seen;
 use self::table::{Entries, Table};
@@ -53,7 +54,7 @@ struct Keeping {
     journal: Journal,
     /// Entries of writes that failed, one for each mark: all are in the list, so that its bound is
     /// theirs.
-    unwritten: Vec<Entry>,
+    unwritten: Vec<(Mark, Reaches)>,
 }
 
 /// Why entries were not taken, or not kept.
@@ -157,8 +158,8 @@ impl RevocationList {
         let traces = token.claims.traces();
         let issued_at = traces.and_then(|traces| traces.issued_at());
         let names = |mark: Mark| {
-            let reach = self.table.find(&mark);
-            reach.is_some_and(|reach| reach.is_living(now) && reach.covers(issued_at))
+            let reaches = self.table.find(&mark);
+            reaches.is_some_and(|reaches| reaches.covers(issued_at, now))
         };
         names(Mark::of_token(&token.digest))
             || traces.is_some_and(|traces| traces.marks().any(names))
@@ -232,7 +233,7 @@ impl RevocationList {
     fn write(&self, entries: &[Entry], now: UnixSeconds) -> Result<(), EnterError> {
         let mut keeping = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let news = self.news(entries, now);
-        let is_new = |entry: &&Entry| self.table.find(&entry.mark).is_none();
+        let is_new = |(mark, _): &&(Mark, Reaches)| self.table.find(mark).is_none();
         let added = news.iter().filter(is_new).count();
         let bound = self.bound.load(Ordering::Relaxed);
         if bound < self.table.len() + added {
@@ -243,7 +244,7 @@ impl RevocationList {
             return Err(EnterError::Full(bound));
         }
         // In memory first: whatever the disk does, the token is refused from here on.
-        news.iter().for_each(|entry| self.table.put(*entry));
+        news.iter().for_each(|(mark, reaches)| self.table.put(*mark, *reaches));
         self.metrics.entries(self.table.len());
         if !news.is_empty() {
             self.changes.send_replace(());
@@ -257,18 +258,20 @@ impl RevocationList {
     fn write_down(
         &self,
         Keeping { journal, unwritten }: &mut Keeping,
-        news: Vec<Entry>,
+        news: Vec<(Mark, Reaches)>,
         now: UnixSeconds,
     ) -> Result<(), EnterError> {
         // With what could not be written before: whoever asks again is told the truth.
         // What comes anew of a mark holds what was known of it.
-        let is_newer = |entry: &Entry| news.iter().any(|new| new.mark == entry.mark);
-        unwritten.retain(|entry| entry.reach.is_living(now) && !is_newer(entry));
+        let is_newer = |mark| news.iter().any(|(new, _)| *new == mark);
+        unwritten.retain(|(mark, reaches)| reaches.is_living(now) && !is_newer(*mark));
         unwritten.extend(news);
         if unwritten.is_empty() {
             return Ok(());
         }
-        if let Err(error) = journal.append(unwritten) {
+        let entries: Vec<Entry> =
+            unwritten.iter().flat_map(|(mark, reaches)| reaches.entries(*mark)).collect();
+        if let Err(error) = journal.append(&entries) {
             tracing::error!(%error, "the file of the revocation list cannot be written");
             return Err(EnterError::Unwritten);
         }
@@ -283,15 +286,16 @@ impl RevocationList {
     }
 
     /// What of these entries changes anything: each together with what is known of its mark.
-    fn news(&self, entries: &[Entry], now: UnixSeconds) -> Vec<Entry> {
-        let mut news: Vec<Entry> = Vec::with_capacity(entries.len());
+    fn news(&self, entries: &[Entry], now: UnixSeconds) -> Vec<(Mark, Reaches)> {
+        let mut news: Vec<(Mark, Reaches)> = Vec::with_capacity(entries.len());
         for entry in entries.iter().filter(|entry| entry.reach.is_living(now)) {
-            let known = self.table.find(&entry.mark).filter(|known| known.is_living(now));
-            let reach = known.map_or(entry.reach, |known| known.and(entry.reach));
-            match news.iter_mut().find(|other| other.mark == entry.mark) {
-                Some(other) => other.reach = other.reach.and(reach),
-                None if known == Some(reach) => {}
-                None => news.push(Entry { mark: entry.mark, reach }),
+            let known = self.table.find(&entry.mark).map(|known| known.living(now));
+            let reaches = Reaches::from(entry.reach);
+            let reaches = known.map_or(reaches, |known| known.and(reaches));
+            match news.iter_mut().find(|(mark, _)| *mark == entry.mark) {
+                Some((_, other)) => *other = other.and(reaches),
+                None if known == Some(reaches) => {}
+                None => news.push((entry.mark, reaches)),
             }
         }
         news

@@ -9,12 +9,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwap;
 use foldhash::fast::RandomState;
 
-use super::entry::{Entry, Reach};
+use super::entry::{Entry, Reaches};
 use crate::base::time::UnixSeconds;
 use crate::oauth::{Mark, MarkKind};
 
-/// Entries by their marks.
-pub(super) type Entries = HashMap<Mark, Reach, RandomState>;
+/// How far the entries of each mark reach.
+pub(super) type Entries = HashMap<Mark, Reaches, RandomState>;
 
 #[derive(Debug)]
 pub(super) struct Table {
@@ -52,22 +52,22 @@ impl Table {
         self.counts.get(kind as usize).map_or(0, |count| count.load(Ordering::Acquire))
     }
 
-    /// The entry of a mark, ended or not.
-    pub(super) fn find(&self, mark: &Mark) -> Option<Reach> {
+    /// What there is of a mark, ended or not.
+    pub(super) fn find(&self, mark: &Mark) -> Option<Reaches> {
         if self.count(mark.kind()) == 0 {
             return None;
         }
         self.parts.get(place(mark))?.load().get(mark).copied()
     }
 
-    /// Puts an entry in, in place of what there was of its mark.
-    pub(super) fn put(&self, entry: Entry) {
-        let Some(part) = self.parts.get(place(&entry.mark)) else { return };
+    /// Puts it in, in place of what there was of this mark.
+    pub(super) fn put(&self, mark: Mark, reaches: Reaches) {
+        let Some(part) = self.parts.get(place(&mark)) else { return };
         let mut entries = Entries::clone(&part.load());
-        let is_new = entries.insert(entry.mark, entry.reach).is_none();
+        let is_new = entries.insert(mark, reaches).is_none();
         part.store(entries.into());
         if is_new {
-            count(&self.counts, entry.mark).fetch_add(1, Ordering::Release);
+            count(&self.counts, mark).fetch_add(1, Ordering::Release);
             self.all.fetch_add(1, Ordering::Release);
         }
     }
@@ -93,7 +93,7 @@ impl Table {
     pub(super) fn entries(&self) -> Vec<Entry> {
         let parts = self.parts.iter().map(ArcSwap::load_full);
         let of_part = |part: std::sync::Arc<Entries>| -> Vec<Entry> {
-            part.iter().map(|(mark, reach)| Entry { mark: *mark, reach: *reach }).collect()
+            part.iter().flat_map(|(mark, reaches)| reaches.entries(*mark)).collect()
         };
         parts.flat_map(of_part).collect()
     }
@@ -120,6 +120,7 @@ const PARTS: usize = 256;
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::Reach;
     use super::*;
 
     fn entry(number: i64) -> Entry {
@@ -134,11 +135,11 @@ mod tests {
         assert!(table.is_empty());
         let all: Vec<Entry> = (0..2000).map(entry).collect();
         for entry in &all {
-            table.put(*entry);
-            table.put(*entry);
+            table.put(entry.mark, entry.reach.into());
+            table.put(entry.mark, entry.reach.into());
         }
         assert_eq!((table.len(), table.count(MarkKind::Sid)), (2000, 400));
-        assert!(all.iter().all(|entry| table.find(&entry.mark) == Some(entry.reach)));
+        assert!(all.iter().all(|entry| table.find(&entry.mark) == Some(entry.reach.into())));
         table.sweep(UnixSeconds::new(1499));
         assert_eq!((table.len(), table.count(MarkKind::Sid)), (500, 100));
         let (ended, living) = all.split_at(1500);
@@ -150,8 +151,8 @@ mod tests {
     #[test]
     fn a_table_of_many_is_the_same_as_one_that_grew() {
         let all = (0..100).map(entry);
-        let table = Table::new(all.clone().map(|entry| (entry.mark, entry.reach)).collect());
+        let table = Table::new(all.clone().map(|entry| (entry.mark, entry.reach.into())).collect());
         assert_eq!(table.len(), 100);
-        assert!(all.into_iter().all(|entry| table.find(&entry.mark) == Some(entry.reach)));
+        assert!(all.into_iter().all(|entry| table.find(&entry.mark) == Some(entry.reach.into())));
     }
 }

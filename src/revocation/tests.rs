@@ -96,6 +96,28 @@ async fn bcl_2_7_a_logout_leaves_what_is_issued_later() {
 }
 
 #[tokio::test]
+async fn bcl_2_7_a_short_ban_and_a_logout_are_no_long_ban_also_in_the_file() {
+    let file = std::env::temp_dir().join(format!("scopegate-reaches-{}", std::process::id()));
+    let settings = Revocations { file: Some(file.clone()), ..Revocations::default() };
+    let user = claim(MarkKind::Subject, "u");
+    let mut logout = entry(user, 600);
+    logout.reach.issued_before = Some(UnixSeconds::new(1000));
+    let [old, new] = [999, 1000].map(|iat| token("t", &format!(r#"{{"sub":"u","iat":{iat}}}"#)));
+    let later = UnixSeconds::new(now().get() + 70);
+    let list = list_of(&settings);
+    enter(&list, entry(user, 60)).await.unwrap();
+    enter(&list, logout).await.unwrap();
+    assert_eq!((list.status().entries, list.entries(10).len()), (1, 2));
+    drop(list);
+    for _ in 0..2 {
+        let list = list_of(&settings);
+        assert!(list.names(&old, now()) && list.names(&new, now()), "the ban");
+        assert!(list.names(&old, later) && !list.names(&new, later), "the logout alone");
+    }
+    std::fs::remove_file(file).unwrap();
+}
+
+#[tokio::test]
 async fn invariant_9_a_full_list_refuses_and_one_with_ended_entries_is_not_full() {
     let list = list(3);
     for (text, left) in [("a", 1), ("b", 60), ("c", 60)] {
@@ -168,7 +190,7 @@ async fn what_could_not_be_written_is_refused_at_once_and_written_when_it_is_ask
 #[test]
 fn a_sweep_waits_for_nobody_who_writes() {
     let list = list(10);
-    list.table.put(entry(claim(MarkKind::Jti, "a"), 0));
+    list.table.put(claim(MarkKind::Jti, "a"), entry(claim(MarkKind::Jti, "a"), 0).reach.into());
     let writing = list.writing.lock().unwrap();
     let (swept, wait) = std::sync::mpsc::channel();
     let sweeping = Arc::clone(&list);
