@@ -55,6 +55,18 @@ impl<'c> Table<'c> {
         self.take(key).map(read).transpose()
     }
 
+    /// Takes and reads a key that may be absent, and says where it stands.
+    pub(super) fn placed<T>(
+        &mut self,
+        key: &'static str,
+        read: impl FnOnce(Value<'c>) -> Result<T, Told>,
+    ) -> Result<Option<(T, Spot<'c>)>, Told> {
+        self.option(key, |value| {
+            let spot = value.spot().clone();
+            read(value).map(|read| (read, spot))
+        })
+    }
+
     /// Takes and reads a key, or uses its default.
     pub(super) fn or<T>(
         &mut self,

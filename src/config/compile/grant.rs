@@ -22,10 +22,10 @@ pub(super) fn read<'c>(
     cache_ttl: Option<Duration>,
 ) -> Result<(Grant, Option<Value<'c>>), Told> {
     let word = table.or("grant", Word::ClientCredentials, |value| value.word(&GRANTS));
-    let audiences = placed(table, "audience", audiences);
-    let subject = placed(table, "subject_token_type", |value| token_type(&value));
-    let requested = placed(table, "requested_token_type", |value| token_type(&value));
-    let actor = placed(table, "actor", Ok);
+    let audiences = table.placed("audience", audiences);
+    let subject = table.placed("subject_token_type", |value| token_type(&value));
+    let requested = table.placed("requested_token_type", |value| token_type(&value));
+    let actor = table.placed("actor", Ok);
     let (word, audiences, subject) = (word?, audiences?, subject?);
     let (requested, actor) = (requested?, actor?);
     let exchange = |by| {
@@ -49,17 +49,6 @@ pub(super) fn read<'c>(
     let is_own = word == Word::ClientCredentials;
     let grant = if is_own { Grant::ClientCredentials } else { exchange(ExchangeGrant::JwtBearer) };
     Ok((grant, None))
-}
-
-fn placed<'c, T>(
-    table: &mut Table<'c>,
-    key: &'static str,
-    read: impl FnOnce(Value<'c>) -> Result<T, Told>,
-) -> Result<Option<(T, Spot<'c>)>, Told> {
-    table.option(key, |value| {
-        let spot = value.spot().clone();
-        read(value).map(|read| (read, spot))
-    })
 }
 
 fn unused<T>(value: Option<(T, Spot<'_>)>) -> Result<(), Told> {

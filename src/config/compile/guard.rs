@@ -25,10 +25,10 @@ pub(super) struct Guard {
 pub(super) fn read(table: &mut Table<'_>, names: &Names<'_, '_>) -> Result<Guard, Told> {
     let spot = table.spot().clone();
     let access = table.must("access", access::ACCESS, access::read);
-    let audiences = placed(table, "audiences", audiences);
-    let principal = placed(table, "principal", principal);
-    let servers = placed(table, "authorization_servers", |value| servers(value, names));
-    let accept = placed(table, "accept", accept);
+    let audiences = table.placed("audiences", audiences);
+    let principal = table.placed("principal", principal);
+    let servers = table.placed("authorization_servers", |value| servers(value, names));
+    let accept = table.placed("accept", accept);
     let (access, audiences, principal) = (access?, audiences?, principal?);
     let (servers, accept) = (servers?, accept?);
     let mut requirement = match access {
@@ -92,17 +92,6 @@ fn public<'a, 'c: 'a>(spots: impl Iterator<Item = &'a Spot<'c>>) -> Result<Guard
         basic_server: None,
         accept: BEARER,
         names_servers: false,
-    })
-}
-
-fn placed<'c, T>(
-    table: &mut Table<'c>,
-    key: &'static str,
-    read: impl FnOnce(Value<'c>) -> Result<T, Told>,
-) -> Result<Option<(T, Spot<'c>)>, Told> {
-    table.option(key, |value| {
-        let spot = value.spot().clone();
-        read(value).map(|read| (read, spot))
     })
 }
 
