@@ -39,11 +39,11 @@ pub(super) async fn serve(
         }
         Decision::Onward(departure) => departure,
     };
+    let wanted = asking.wanted(departure.route, parts, body.as_ref())?;
     if let Forwarding::Exchange(client) = &departure.route.forward {
         // Boxed: all futures would be as large.
         Box::pin(departure.exchange(client, parts, context.now)).await?;
     }
-    let wanted = asking.wanted(departure.route, parts, body.as_ref())?;
     let sent = {
         let request = departure.request(context, parts, body)?;
         context.sending = Some(request.body().watch());

@@ -193,7 +193,10 @@ async fn asking(
         .issuer("main", &issuer, &token_only)
         .table(&exchanging("inner", "us", &format!("grant = \"token_exchange\"\n{more}")))
         .upstream("api", &upstream.url(), "")
-        .route(&route("inner").replace(r#"accept = ["bearer", "basic"], "#, ""))
+        .route(&route("inner").replace(
+            r#"accept = ["bearer", "basic"]"#,
+            r#"upgrade = { protocols = ["websocket"] }"#,
+        ))
         .start()
         .await;
     (issuer, server, upstream, gateway)
@@ -250,6 +253,18 @@ type Case = (&'static str, fn() -> Reply, u16, &'static str);
 
 fn error_of(status: u16, code: &str) -> Reply {
     json_reply(status, &json!({ "error": code }))
+}
+
+#[tokio::test]
+async fn nothing_is_exchanged_for_a_request_that_goes_nowhere() {
+    let (issuer, server, upstream, gateway) = asking("", |_| issued(json!({}))).await;
+    let token = issuer.token().scopes("orders:read").sign();
+    // An upgrade with a body has two readings.
+    let opening = gateway.get("/inner/1").bearer(&token).body("x");
+    let opening = opening.header("connection", "upgrade").header("upgrade", "websocket");
+    let answer = opening.send().await;
+    assert_eq!(answer.status, 400, "{}", answer.text());
+    assert_eq!((server.count(), upstream.count()), (0, 0));
 }
 
 #[tokio::test]
