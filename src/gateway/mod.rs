@@ -133,7 +133,6 @@ impl Gateway {
         config.workers = before.config().workers;
         let snapshot = Snapshot::build(&self.ground, config, Some(&before))?;
         self.snapshot.store(Arc::new(snapshot));
-        self.refusals.let_go_of_routes();
         Ok(())
     }
 
@@ -152,7 +151,6 @@ impl Gateway {
         }
         let snapshot = Snapshot::build(&self.ground, config, Some(&before))?;
         self.snapshot.store(Arc::new(snapshot));
-        self.refusals.let_go_of_routes();
         Ok(true)
     }
 

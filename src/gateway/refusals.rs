@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use http::header::HOST;
 use http::{Method, request};
@@ -23,7 +23,6 @@ use crate::reject::Rejection;
 pub(super) struct Refusals(PerThread<Mutex<VecDeque<Arc<Refused>>>>);
 
 /// A request that was refused.
-#[derive(Clone)]
 pub(super) struct Refused {
     request_id: Box<str>,
     pub(super) at: UnixSeconds,
@@ -33,15 +32,14 @@ pub(super) struct Refused {
     /// As the caller wrote it, up to [`TEXT_MAX_BYTES`]; a query could hold a token.
     pub(super) path: Box<str>,
     pub(super) route_name: Option<Box<str>>,
-    /// The route at work, until the configuration is replaced that has it.
-    pub(super) route: Option<Arc<Route>>,
+    /// As long as its configuration is at work, which must not stay so for this.
+    route: Weak<Route>,
     pub(super) brought: Brought,
     pub(super) token: Option<Arc<VerifiedToken>>,
     pub(super) rejection: Rejection,
 }
 
 /// What stood in `Authorization`.
-#[derive(Clone)]
 pub(super) enum Brought {
     /// An access token.
     Token { bytes: usize, digest: TokenDigest },
@@ -68,17 +66,6 @@ impl Refusals {
         kept.push_back(refused);
     }
 
-    /// Lets go of all routes: with them their configuration, which has been replaced, would stay at
-    /// work.
-    pub(super) fn let_go_of_routes(&self) {
-        for kept in self.0.all() {
-            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-            for refused in kept.iter_mut().filter(|refused| refused.route.is_some()) {
-                *refused = Arc::new(Refused { route: None, ..Refused::clone(refused) });
-            }
-        }
-    }
-
     /// The refusal of the request with that id.
     pub(super) fn find(&self, request_id: &str) -> Option<Arc<Refused>> {
         self.0.all().find_map(|kept| {
@@ -89,6 +76,11 @@ impl Refusals {
 }
 
 impl Refused {
+    /// The route that it was for; `None` as well once its configuration was replaced.
+    pub(super) fn route(&self) -> Option<Arc<Route>> {
+        self.route.upgrade()
+    }
+
     fn of(context: &Context<'_>, parts: &request::Parts, why: &Rejection) -> Self {
         let route = context.route();
         let brought = match route.map(|route| route.accept()) {
@@ -108,7 +100,7 @@ impl Refused {
             host: host(parts),
             path: shortened(parts.uri.path()),
             route_name: route.map(|route| route.name().into()),
-            route: route.map(Arc::clone),
+            route: route.map(Arc::downgrade).unwrap_or_default(),
             brought,
             token: context.token.clone(),
             rejection: why.clone(),

@@ -43,7 +43,7 @@ impl Refused {
     /// The route that it was for, and the nearest others, as the configuration at work has them.
     fn found(&self, snapshot: &Snapshot) -> Vec<Step> {
         let routes = &snapshot.config().routes;
-        let taken = self.route.as_ref().and_then(|route| snapshot.index_of(route));
+        let taken = self.route().and_then(|route| snapshot.index_of(&route));
         let mut steps = Vec::new();
         let mut step = |mark, what, detail| steps.push(Step { mark, what, detail });
         match (&self.route_name, taken.and_then(|index| routes.get(index))) {
@@ -70,7 +70,7 @@ impl Refused {
         if self.route_name.is_none() {
             return Vec::new();
         }
-        if self.route.as_ref().is_some_and(|route| route.is_public()) {
+        if self.route().is_some_and(|route| route.is_public()) {
             let detail = "the route is public: no token is looked at".to_owned();
             return vec![Step { mark: Mark::Yes, what: "access", detail }];
         }
@@ -118,7 +118,7 @@ impl Refused {
 
     /// What the route asked of the token, held against it again: by the function that decided.
     fn rules(&self) -> Vec<Step> {
-        let (Some(route), Some(known)) = (&self.route, &self.token) else { return Vec::new() };
+        let (Some(route), Some(known)) = (self.route(), &self.token) else { return Vec::new() };
         let Access::Token(requirement) = &route.access else { return Vec::new() };
         let principal = match self.brought {
             Brought::Key(_) => Principal::Client,
