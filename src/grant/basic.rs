@@ -248,18 +248,15 @@ const FLIGHTS_MAX: usize = 1_000;
 mod tests {
     use std::time::Duration;
 
-    use super::super::testing::{Fixture, jwt, scopes};
+    use futures_util::FutureExt as _;
+
+    use super::super::testing::{Fixture, jwt, later, scopes};
     use super::*;
     use crate::base::secret::Secret;
     use crate::config::{Basic, BasicEncoding};
     use crate::oauth::ClientId;
     use crate::outbound::testing::{Reply, Seen};
     use crate::reject::{Outage, OwnClientCause, OwnClientFailure};
-
-    fn later(now: Now, seconds: u64) -> Now {
-        let wait = Duration::from_secs(seconds);
-        Now { unix: now.unix.plus(wait), instant: now.instant + wait }
-    }
 
     fn credential(id: &str, secret: &str) -> BasicCredential {
         BasicCredential { client_id: ClientId::new(id), secret: Secret::new(secret) }
@@ -369,23 +366,12 @@ mod tests {
     {
         let fixture = fixture(judge).await;
         let exchange = exchange_of(&fixture);
-        fixture.authorization_server.hold();
-        let mut waiting: Vec<_> = (0..200)
-            .map(|_| {
-                let exchange = Arc::clone(&exchange);
-                tokio::spawn(async move {
-                    let (pair, none) = (credential("id", "right"), ScopeSet::default());
-                    exchange.exchange(&pair, &none, None, time::now()).await
-                })
-            })
-            .collect();
-        fixture.authorization_server.wait_for(1).await;
-        waiting.remove(0).abort();
-        fixture.authorization_server.release();
-        for one in waiting {
-            assert!(one.await.unwrap().is_ok());
-        }
-        assert_eq!(fixture.authorization_server.seen().len(), 1);
+        let ask = || {
+            let exchange = Arc::clone(&exchange);
+            let (pair, none) = (credential("id", "right"), ScopeSet::default());
+            async move { exchange.exchange(&pair, &none, None, time::now()).await }.boxed()
+        };
+        fixture.two_hundred(ask).await;
     }
 
     #[tokio::test]

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use futures_util::future::BoxFuture;
 
 use super::answer::{self, BearerToken};
 use super::request::Asked;
 use crate::base::secret::Secret;
+use crate::base::time::Now;
 use crate::config::{
     AuthorizationServer, Basic, BasicEncoding, BasicScopes, Caches, Client,
     ClientAuthenticationMethod, Endpoints, Grant, Introspect, Introspection, IntrospectionAnswer,
@@ -17,6 +19,7 @@ use crate::config::{
 };
 use crate::oauth::{Audience, Issuer, Plaintext, ScopeSet, ServerId};
 use crate::outbound::testing::{FakeServer, Reply, Seen, client_of, outbound};
+use crate::reject::Rejection;
 use crate::telemetry::Metrics;
 use crate::verify::{Server, Shared, TokenCaches};
 
@@ -35,6 +38,11 @@ pub(super) fn bearer(token: &str) -> BearerToken {
 pub(super) fn jwt(claims: &str) -> String {
     let part = |json| BASE64_URL_SAFE_NO_PAD.encode(json);
     format!("{}.{}.c2ln", part(r#"{"typ":"at+jwt","alg":"RS256"}"#), part(claims))
+}
+
+pub(super) fn later(now: Now, seconds: u64) -> Now {
+    let wait = Duration::from_secs(seconds);
+    Now { unix: now.unix.plus(wait), instant: now.instant + wait }
 }
 
 /// A scripted authorization server, and the live view of it.
@@ -60,6 +68,25 @@ impl Fixture {
             }
         })
         .await
+    }
+
+    /// Two hundred ask at once, and one of them goes away while the server thinks: all others must
+    /// get what they asked for, and the server must have been asked once. Gives what they got.
+    pub(super) async fn two_hundred<T: Send + 'static>(
+        &self,
+        ask: impl Fn() -> BoxFuture<'static, Result<T, Rejection>>,
+    ) -> Vec<T> {
+        self.authorization_server.hold();
+        let mut waiting: Vec<_> = (0..200).map(|_| tokio::spawn(ask())).collect();
+        self.authorization_server.wait_for(1).await;
+        waiting.remove(0).abort();
+        self.authorization_server.release();
+        let mut got = Vec::new();
+        for one in waiting {
+            got.push(one.await.unwrap().unwrap());
+        }
+        assert_eq!(self.authorization_server.seen().len(), 1);
+        got
     }
 
     pub(super) async fn start_basic(
