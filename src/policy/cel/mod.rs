@@ -19,6 +19,7 @@
 
 mod eval;
 mod mistake;
+mod names;
 mod parse;
 mod token;
 mod tree;

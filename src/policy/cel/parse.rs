@@ -1,9 +1,9 @@
-//! From words to a tree: what it names is there, what it calls has the right arguments, and neither
-//! its depth nor its size passes a bound.
+//! From words to a tree: the grammar. Neither its depth nor its size passes a bound. What a name or a
+//! call means is `names`'s.
 
 use super::mistake::{InvalidExpression, Mistake};
 use super::token::{Placed, Token, tokens};
-use super::tree::{Expr, Operator, Quantifier, TextTest, Variable};
+use super::tree::{Expr, Operator};
 use super::{DEPTH_MAX, NODES_MAX, SOURCE_MAX_BYTES};
 
 /// The tree of a text, and the claims that it names.
@@ -23,22 +23,22 @@ pub(super) fn parse(source: &str) -> Result<(Expr, Vec<Box<str>>), InvalidExpres
 }
 
 /// A tree and how deep it is.
-struct Node {
-    expr: Expr,
-    depth: usize,
+pub(super) struct Node {
+    pub(super) expr: Expr,
+    pub(super) depth: usize,
 }
 
-type Parsed = Result<Node, InvalidExpression>;
+pub(super) type Parsed = Result<Node, InvalidExpression>;
 
-struct Parser<'t> {
+pub(super) struct Parser<'t> {
     tokens: &'t [Placed],
-    at: usize,
+    pub(super) at: usize,
     nodes: usize,
     /// How many brackets and signs are open: what parses recurses so far.
     nesting: usize,
     /// What a loop around this calls its element.
-    element: Option<Box<str>>,
-    claims: Vec<Box<str>>,
+    pub(super) element: Option<Box<str>>,
+    pub(super) claims: Vec<Box<str>>,
 }
 
 impl Parser<'_> {
@@ -46,17 +46,17 @@ impl Parser<'_> {
         self.tokens.get(self.at).map_or(&Token::End, |(_, token)| token)
     }
 
-    fn is_sign(&self, sign: &str) -> bool {
+    pub(super) fn is_sign(&self, sign: &str) -> bool {
         matches!(self.peek(), Token::Sign(found) if *found == sign)
     }
 
-    fn take(&mut self) -> Token {
+    pub(super) fn take(&mut self) -> Token {
         let token = self.peek().clone();
         self.at += 1;
         token
     }
 
-    fn take_sign(&mut self, sign: &str) -> bool {
+    pub(super) fn take_sign(&mut self, sign: &str) -> bool {
         let is_it = self.is_sign(sign);
         self.at += usize::from(is_it);
         is_it
@@ -70,7 +70,7 @@ impl Parser<'_> {
         Err(self.wrong(Mistake::Unexpected(what)))
     }
 
-    fn want_sign(&mut self, sign: &'static str) -> Result<(), InvalidExpression> {
+    pub(super) fn want_sign(&mut self, sign: &'static str) -> Result<(), InvalidExpression> {
         self.want(Token::Sign(sign), sign)
     }
 
@@ -79,13 +79,13 @@ impl Parser<'_> {
         self.wrong_at(self.at, why)
     }
 
-    fn wrong_at(&self, token: usize, why: Mistake) -> InvalidExpression {
+    pub(super) fn wrong_at(&self, token: usize, why: Mistake) -> InvalidExpression {
         let at = self.tokens.get(token).or(self.tokens.last()).map_or(0, |(at, _)| *at);
         InvalidExpression { at, why }
     }
 
     /// A node above others, of which the deepest is so deep.
-    fn node(&mut self, expr: Expr, below: usize) -> Parsed {
+    pub(super) fn node(&mut self, expr: Expr, below: usize) -> Parsed {
         self.nodes += 1;
         let depth = below + 1;
         if DEPTH_MAX < depth {
@@ -108,7 +108,7 @@ impl Parser<'_> {
     }
 
     /// `or ? or : expression`.
-    fn expression(&mut self) -> Parsed {
+    pub(super) fn expression(&mut self) -> Parsed {
         self.nested(|parser| {
             let condition = parser.or()?;
             if !parser.take_sign("?") {
@@ -215,61 +215,8 @@ impl Parser<'_> {
         }
     }
 
-    /// `base.name(…)`; the bracket is taken.
-    fn method(&mut self, at: usize, name: &str, base: Node) -> Parsed {
-        let quantifier = match name {
-            "all" => Some(Quantifier::All),
-            "exists" => Some(Quantifier::Exists),
-            "exists_one" | "existsOne" => Some(Quantifier::ExistsOne),
-            _ => None,
-        };
-        if let Some(quantifier) = quantifier {
-            return self.each(at, quantifier, base);
-        }
-        let arguments = self.arguments()?;
-        let test = match name {
-            "size" => None,
-            "startsWith" => Some(TextTest::StartsWith),
-            "endsWith" => Some(TextTest::EndsWith),
-            "contains" => Some(TextTest::Contains),
-            "matches" => return Err(self.wrong_at(at, Mistake::Regex)),
-            _ => return Err(self.wrong_at(at, Mistake::UnknownFunction)),
-        };
-        match (test, <[Node; 1]>::try_from(arguments)) {
-            (Some(test), Ok([argument])) => {
-                let below = base.depth.max(argument.depth);
-                self.node(Expr::Test(test, Box::new([base.expr, argument.expr])), below)
-            }
-            (None, Err(none)) if none.is_empty() => {
-                self.node(Expr::Size(Box::new(base.expr)), base.depth)
-            }
-            _ => Err(self.wrong_at(at, Mistake::Arguments)),
-        }
-    }
-
-    /// `list.all(element, condition)`.
-    fn each(&mut self, at: usize, quantifier: Quantifier, list: Node) -> Parsed {
-        if self.element.is_some() {
-            return Err(self.wrong_at(at, Mistake::NestedLoop));
-        }
-        let named_at = self.at;
-        let Token::Ident(element) = self.take() else {
-            return Err(self.wrong_at(named_at, Mistake::Unexpected("a name for the element")));
-        };
-        if RESERVED.contains(&&*element) {
-            return Err(self.wrong_at(named_at, Mistake::ElementName));
-        }
-        self.want_sign(",")?;
-        self.element = Some(element);
-        let condition = self.expression()?;
-        self.element = None;
-        self.want_sign(")")?;
-        let below = list.depth.max(condition.depth);
-        self.node(Expr::Each(quantifier, Box::new([list.expr, condition.expr])), below)
-    }
-
     /// Up to the closing bracket.
-    fn arguments(&mut self) -> Result<Vec<Node>, InvalidExpression> {
+    pub(super) fn arguments(&mut self) -> Result<Vec<Node>, InvalidExpression> {
         self.list(")")
     }
 
@@ -307,81 +254,6 @@ impl Parser<'_> {
         };
         self.node(literal, 0)
     }
-
-    fn named(&mut self, at: usize, name: &str) -> Parsed {
-        if self.element.as_deref() == Some(name) {
-            return self.node(Expr::Variable(Variable::Element), 0);
-        }
-        let expr = match name {
-            "null" => Expr::Null,
-            "true" => Expr::Bool(true),
-            "false" => Expr::Bool(false),
-            "scopes" => Expr::Variable(Variable::Scopes),
-            "client_id" => Expr::Variable(Variable::ClientId),
-            "principal" => Expr::Variable(Variable::Principal),
-            "claims" => return self.claim(at),
-            "request" => Expr::Variable(self.of_request(at)?),
-            "has" | "size" if self.take_sign("(") => return self.function(at, name),
-            "matches" => return Err(self.wrong_at(at, Mistake::Regex)),
-            _ if self.is_sign("(") => return Err(self.wrong_at(at, Mistake::UnknownFunction)),
-            _ => return Err(self.wrong_at(at, Mistake::UnknownName)),
-        };
-        self.node(expr, 0)
-    }
-
-    /// `claims.NAME` or `claims["NAME"]`; `claims` is taken.
-    fn claim(&mut self, at: usize) -> Parsed {
-        let whole = self.wrong_at(at, Mistake::ClaimsWhole);
-        let name = if self.take_sign(".") {
-            let Token::Ident(name) = self.take() else { return Err(whole) };
-            name
-        } else if self.take_sign("[") {
-            let Token::Text(name) = self.take() else { return Err(whole) };
-            self.want_sign("]")?;
-            name
-        } else {
-            return Err(whole);
-        };
-        match &*name {
-            "aud" => return Err(self.wrong_at(at, Mistake::Audience)),
-            "scope" => return Err(self.wrong_at(at, Mistake::Scope)),
-            _ if self.is_sign("(") => return Err(whole),
-            _ => {}
-        }
-        if !self.claims.contains(&name) {
-            self.claims.push(name.clone());
-        }
-        self.node(Expr::Claim(name), 0)
-    }
-
-    fn of_request(&mut self, at: usize) -> Result<Variable, InvalidExpression> {
-        let wrong = self.wrong_at(at, Mistake::RequestMember);
-        if !self.take_sign(".") {
-            return Err(wrong);
-        }
-        match self.take() {
-            Token::Ident(name) => match &*name {
-                "method" => Ok(Variable::Method),
-                "path" => Ok(Variable::Path),
-                "host" => Ok(Variable::Host),
-                _ => Err(wrong),
-            },
-            _ => Err(wrong),
-        }
-    }
-
-    /// `has(…)` or `size(…)`; the bracket is taken.
-    fn function(&mut self, at: usize, name: &str) -> Parsed {
-        let arguments = self.arguments()?;
-        let Ok([Node { expr, depth }]) = <[Node; 1]>::try_from(arguments) else {
-            return Err(self.wrong_at(at, Mistake::Arguments));
-        };
-        match (name, &expr) {
-            ("size", _) => self.node(Expr::Size(Box::new(expr)), depth),
-            (_, Expr::Claim(_) | Expr::Member(..)) => self.node(Expr::Has(Box::new(expr)), depth),
-            _ => Err(self.wrong_at(at, Mistake::HasArgument)),
-        }
-    }
 }
 
 const RELATIONS: [(&str, Operator); 7] = [
@@ -398,36 +270,3 @@ const SUMS: [(&str, Operator); 2] = [("+", Operator::Add), ("-", Operator::Subtr
 
 const PRODUCTS: [(&str, Operator); 3] =
     [("*", Operator::Multiply), ("/", Operator::Divide), ("%", Operator::Remainder)];
-
-/// No name for an element: what has a meaning here, and what the language keeps for itself.
-const RESERVED: [&str; 29] = [
-    "null",
-    "true",
-    "false",
-    "in",
-    "claims",
-    "scopes",
-    "client_id",
-    "principal",
-    "request",
-    "has",
-    "size",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-    "matches",
-];
