@@ -81,10 +81,12 @@ fn switched_on(config: &Config) -> Vec<String> {
         server.introspection.as_ref().is_some_and(|one| one.answer == IntrospectionAnswer::Jwt)
     };
     let rules = config.routes.iter().map(rules).sum();
+    let step_ups = config.routes.iter().filter(|route| has_step_up(route)).count();
     let kept = config.admin.as_ref().map_or(0, |admin| admin.refusals);
     let list = config.revocations.as_ref();
     let lines = [
         (0 < rules).then(|| counted(rules, "rule") + " about claims"),
+        (0 < step_ups).then(|| format!("step-up at {}", counted(step_ups, "route"))),
         servers(|server| server.dpop.is_some(), "DPoP"),
         servers(|server| server.certificate_bound.is_some(), "certificate-bound tokens"),
         servers(signs, "signed introspection answers"),
@@ -111,6 +113,14 @@ fn rules(route: &config::Route) -> usize {
     match &route.access {
         Access::Token(requirement) => requirement.rules.as_ref().map_or(0, |rules| rules.count()),
         Access::Public => 0,
+    }
+}
+
+/// Whether a route asks how its user logged in (RFC 9470).
+const fn has_step_up(route: &config::Route) -> bool {
+    match &route.access {
+        Access::Token(requirement) => requirement.authentication.is_some(),
+        Access::Public => false,
     }
 }
 

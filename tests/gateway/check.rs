@@ -25,6 +25,81 @@ async fn a_good_configuration_is_0() {
     let folder = Scratch::new();
     let (code, output) = check(&folder, GOOD).await;
     assert_eq!(code, 0, "{output}");
+    assert!(!output.contains("\non:"), "all else is off: {output}");
+}
+
+/// What is off until it is configured is named where it is on.
+#[tokio::test]
+async fn what_is_switched_on_is_named() {
+    let folder = Scratch::new();
+    folder.write("secret", "s");
+    let tables = r#"
+[admin]
+address = "127.0.0.1:0"
+refusals = 100
+
+[authorization_servers.main.introspection]
+client_id = "gateway"
+client_secret = { file = "secret" }
+answer = "jwt"
+[authorization_servers.main.dpop]
+[authorization_servers.main.certificate_bound]
+[authorization_servers.main.revocation]
+path = "/revoke"
+[authorization_servers.main.backchannel_logout]
+path = "/logout"
+client_ids = ["web"]
+
+[clients.inner]
+authorization_server = "main"
+client_id = "gateway"
+client_secret = { file = "secret" }
+grant = "token_exchange"
+audience = "https://inner.example.com"
+refresh_tokens = true
+authorization_details = [{ type = "a" }]
+
+[signers.orders]
+issuer = "https://gateway.example.com"
+audience = "https://orders.internal"
+
+[resources.orders]
+resource = "https://api.example.com/orders"
+
+[[routes]]
+path = "/exchanged"
+upstream = "orders"
+access = { acr_values = ["mfa"], cel = "claims.level > 1", all = [{ pointer = "/a", has = ["b"] }] }
+forward = { exchange = "inner" }
+
+[[routes]]
+path = "/signed"
+upstream = "orders"
+access = { scopes = ["orders:read"] }
+forward = { signed = "orders" }
+resource = "orders"
+"#;
+    let (code, output) = check(&folder, &format!("{GOOD}{tables}")).await;
+    assert_eq!(code, 0, "{output}");
+    let (_, on) = output.split_once("\non: ").expect(&output);
+    for named in [
+        "2 rules about claims",
+        "step-up at 1 route",
+        "DPoP (main)",
+        "certificate-bound tokens (main)",
+        "signed introspection answers (main)",
+        "exchange of tokens (inner)",
+        "refresh tokens (inner)",
+        "authorization details (inner)",
+        "signed identity (orders)",
+        "resource metadata (orders)",
+        "a revocation list of 100000",
+        "revocation endpoint (main)",
+        "back-channel logout (main)",
+        "100 refusals kept to be explained",
+    ] {
+        assert!(on.contains(named), "{named} in {output}");
+    }
 }
 
 #[tokio::test]
