@@ -4,17 +4,11 @@ import assert from 'node:assert/strict';
 
 import * as oauth from 'openid-client';
 
-import { challengesOf, discover, tokenParameters } from './openid.mjs';
-import { readOptions, REQUIRED, report } from './script.mjs';
+import { challengesOf, CLIENT, discover, tokenParameters } from './openid.mjs';
+import { readOptions, report } from './script.mjs';
 
 const given = readOptions({
-  gateway: REQUIRED,
-  issuer: REQUIRED,
-  client_id: REQUIRED,
-  client_secret: REQUIRED,
-  path: '/orders/1',
-  scope: 'orders:read',
-  resource: '',
+  ...CLIENT,
   algorithm: 'ES256',
 });
 

@@ -4,18 +4,12 @@ import assert from 'node:assert/strict';
 
 import * as oauth from 'openid-client';
 
-import { challengesOf, discover, tokenParameters } from './openid.mjs';
+import { challengesOf, CLIENT, discover, tokenParameters } from './openid.mjs';
 import { readOptions, REQUIRED, report } from './script.mjs';
 
 const given = readOptions({
-  gateway: REQUIRED,
-  issuer: REQUIRED,
-  client_id: REQUIRED,
-  client_secret: REQUIRED,
-  path: '/orders/1',
+  ...CLIENT,
   revocation_path: REQUIRED,
-  scope: 'orders:read',
-  resource: '',
 });
 
 report('openid-client token revocation', async () => {
