@@ -12,6 +12,8 @@
 //!  one pipeline: gateway::Route::authorize(parts, context) -> Result<Admission, Rejection>, the Permit in it
 //!  the way from find to forward is gateway/pipeline; what `scopegate explain` tells comes of the same function
 //!  a token that is revoked ends there too: revocation/ is asked about each, cached or new
+//!  what goes to the upstream in the token's place comes of grant/ (a client's own, or exchanged) or signer/
+//!  what no route has: metadata and key sets (gateway/metadata), revocation and logout (gateway/doors)
 //!  after a switch of protocols: tunnel/ moves bytes until a side, the token or the process ends
 //! ```
 //!
