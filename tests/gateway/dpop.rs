@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::harness::gateway::command;
 use crate::harness::program::{self, node};
-use crate::harness::world::{ORDERS, Setup, endpoints};
+use crate::harness::world::{ORDERS, Setup, client, endpoints};
 use crate::harness::{
     AuthServer, Backend, Gateway, ProofKey, Reply, Response, TestIssuer, World, eventually,
 };
@@ -93,6 +93,55 @@ async fn rfc9449_7_1_a_bound_token_opens_a_route_with_a_proof_of_its_own_each_ti
     let request = world.gateway.get("/orders/1?page=2").header("authorization", &dpop);
     assert_eq!(request.header("dpop", &odd).send().await.status, 200);
     assert_eq!(send(&world.gateway, &format!("Bearer {free}"), &[]).await.status, 200);
+}
+
+/// There is no way in for it without its proof, whatever a route does with it: as `Bearer`, as `DPoP`,
+/// over HTTP/1.1 and HTTP/2, to open a WebSocket, by gRPC.
+#[tokio::test]
+async fn rfc9449_7_2_a_bound_token_without_its_proof_is_refused_everywhere() {
+    const ROUTES: [&str; 5] = [
+        r#"path = "/token""#,
+        r#"path = "/none", forward = "none""#,
+        r#"path = "/client", forward = { client = "ours" }"#,
+        r#"path = "/exchange", forward = { exchange = "inner" }"#,
+        r#"path = "/signed", forward = { signed = "orders" }"#,
+    ];
+    let asks = Backend::start().await;
+    let more = format!("token_endpoint = \"{}/token\"\n{DPOP}", asks.url());
+    let signer =
+        "[signers.orders]\nissuer = \"https://gateway.test\"\naudience = \"https://inner.test\"\n";
+    let exchange = "grant = \"token_exchange\"\naudience = \"https://inner.test\"";
+    let world = World::built(TestIssuer::new(), &more, |setup| {
+        let setup = setup.secret("ours", "s").secret("inner", "s").table(signer);
+        let setup = setup.table(&client("ours", "ours", "a", ""));
+        let setup = setup.table(&client("inner", "inner", "a", exchange));
+        ROUTES.iter().fold(setup, |setup, route| {
+            let rest =
+                r#"access = { scopes = ["orders:read"] }, upgrade = { protocols = ["websocket"] }"#;
+            setup.route(&format!("{route}, {rest}"))
+        })
+    })
+    .await;
+    let token = bound(&world, &ProofKey::new("ES256"));
+    let http2 = world.gateway.http2().await;
+    for route in ROUTES {
+        let path = route.split('"').nth(1).unwrap();
+        for scheme in ["Bearer", "DPoP"] {
+            let field = format!("{scheme} {token}");
+            let request = || world.gateway.get(path).header("authorization", &field);
+            assert_eq!(request().send().await.status, 401, "{path} {scheme}");
+            let opening = request().header("connection", "upgrade").header("upgrade", "websocket");
+            let opening = opening.header("sec-websocket-key", "AAAAAAAAAAAAAAAAAAAAAA==");
+            let opening = opening.header("sec-websocket-version", "13");
+            assert_eq!(opening.send().await.status, 401, "{path} {scheme}, a WebSocket");
+            let plain = http2.get(path, &[("authorization", &field)]).await;
+            assert_eq!(plain.status, 401, "{path} {scheme}, HTTP/2");
+            let call = [("authorization", &*field), ("content-type", "application/grpc")];
+            let call = http2.get(path, &call).await;
+            assert_eq!(call.header("grpc-status"), "16", "{path} {scheme}, gRPC");
+        }
+    }
+    assert_eq!((world.upstream.count(), asks.count()), (0, 0), "nobody heard of it");
 }
 
 #[tokio::test]
